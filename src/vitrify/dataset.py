@@ -79,7 +79,7 @@ class Labelled:
         keep = np.isin(self.run, runs)
         label = self.label[keep]
         if not (0 < label.sum() < len(label)):
-            raise ValueError(f"runs must hold both classes; {len(runs)} runs hold {label.sum()} glasses of {len(label)}")
+            raise ValueError(f"runs must hold both classes; {len(runs)} runs hold {label.sum()} of {len(label)} glass")
         return replace(
             self,
             positions=self.positions[keep],
