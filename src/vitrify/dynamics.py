@@ -1,0 +1,314 @@
+r"""Molecular dynamics of one small system: start, advance at a bath temperature, minimise.
+
+This is the whole interface of the engine; what is behind it is in :mod:`vitrify.kernels`. A state is exact: it is
+advanced to the same bits whether or not the run was stopped and read back in between, because every call
+rebuilds its neighbour list from the positions and takes the random numbers it is given.
+"""
+
+__all__ = ["Fire", "Minimum", "State", "advance", "configuration", "energies", "minimise", "start"]
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from beartype import beartype
+from jaxtyping import Float32, Int32, jaxtyped
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from vitrify import kernels
+from vitrify.potentials import Energies, Mixture
+from vitrify.system import Configuration
+
+
+@jaxtyped(typechecker=beartype)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """Positions and velocities of one system in a square or cubic box, A particles first.
+
+    Args:
+        mixture: The species and their potential.
+        edge: Box edge, in sigma_AA.
+        positions: Fixed point, one box edge being 2**32 units.
+        velocities: In sigma_AA per unit time.
+    """
+
+    mixture: Mixture
+    edge: float
+    positions: Int32[np.ndarray, "n d"]
+    velocities: Float32[np.ndarray, "n d"]
+
+    @property
+    def temperature(self) -> float:
+        """Kinetic temperature, with d(N - 1) degrees of freedom."""
+        return float((self.velocities.astype(float) ** 2).sum() / (self.velocities.size - self.velocities.shape[1]))
+
+
+class Fire(BaseModel):
+    """The FIRE minimiser: tolerances of an inherent structure and the parameters of the descent.
+
+    References:
+        Bitzek et al., 2006, doi:10.1103/PhysRevLett.97.170201;
+        Guenole et al., 2020, doi:10.1016/j.commatsci.2020.109584
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    force_rms: PositiveFloat = Field(2e-4, description="Converged when the rms force component is below this ...")
+    force_max: PositiveFloat = Field(2e-3, description="... and the largest force on any particle below this")
+    max_evaluations: PositiveInt = Field(20_000, description="Force evaluations after which a record is flagged")
+    dt_max: PositiveFloat = Field(0.04, description="Largest time step")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Minimum:
+    """An inherent structure.
+
+    Args:
+        state: The minimum, at rest.
+        energies: Its energies per particle.
+        max_force: Largest force left on any particle.
+        n_evaluations: Force evaluations spent.
+        converged: Whether both force tolerances were met.
+    """
+
+    state: State
+    energies: Energies
+    max_force: float
+    n_evaluations: int
+    converged: bool
+
+
+def start(mixture: Mixture, *, n_particles: int, T: float, rng: np.random.Generator) -> State:
+    """Return a state at rest in a minimum from a shuffled lattice, with Maxwell-Boltzmann velocities at ``T``.
+
+    Args:
+        mixture: The species and their potential.
+        n_particles: Number of particles, both species.
+        T: Temperature of the velocities; the total momentum is zero.
+        rng: Source of the species' places and of the velocities.
+
+    Raises:
+        ValueError: The box would be too small for the minimum image.
+    """
+    d = mixture.dimension
+    edge = float(mixture.box(n_particles)[0])
+    sites = int(np.ceil(n_particles ** (1 / d) - 1e-9))
+    lattice = np.stack(np.meshgrid(*[np.arange(sites)] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    chosen = lattice[rng.permutation(len(lattice))[:n_particles]]
+    jitter = 0.05 * rng.uniform(-1, 1, (n_particles, d))
+    positions = _to_fixed_point((chosen + 0.5 + jitter) / sites)
+    at_rest = State(
+        mixture=mixture, edge=edge, positions=positions, velocities=np.zeros((n_particles, d), np.float32)
+    )
+    velocities = rng.normal(0.0, np.sqrt(T), (n_particles, d))
+    velocities -= velocities.mean(axis=0)
+    return replace(minimise(at_rest, Fire()).state, velocities=velocities.astype(np.float32))
+
+
+def advance(
+    state: State,
+    *,
+    n_steps: int,
+    dt: float,
+    T_from: float,
+    T_to: float,
+    tau: float | None,
+    every: int = 20,
+    rng: np.random.Generator,
+) -> State:
+    """Return the state ``n_steps`` later, the bath going linearly from ``T_from`` to ``T_to``.
+
+    Args:
+        state: Where to begin.
+        n_steps: Time steps, a multiple of ``every``.
+        dt: Time step.
+        T_from: Bath temperature at the beginning.
+        T_to: Bath temperature at the end.
+        tau: Time constant of the Bussi thermostat; ``None`` conserves the energy.
+        every: Steps between two actions of the thermostat.
+        rng: Source of the thermostat's noise.
+
+    Raises:
+        ValueError: ``n_steps`` is not a multiple of ``every``, or the box is too small.
+        FloatingPointError: The system has blown up.
+    """
+    if n_steps % every:
+        raise ValueError(f"n_steps must be a multiple of every = {every}; got {n_steps}")
+    blocks = n_steps // every
+    bath = T_from + (T_to - T_from) * np.arange(1, blocks + 1) / max(blocks, 1)
+    memory = 1.0 if tau is None else float(np.exp(-every * dt / tau))
+    noise = rng.standard_normal(blocks)
+    chi2 = rng.chisquare(state.mixture.dimension * (len(state.positions) - 1) - 1, blocks)
+
+    def run(work: "_Work") -> int:
+        return int(
+            kernels.integrate(
+                *work.system, work.lists, work.limit2, dt, every, bath, memory, noise, chi2
+            )
+        )
+
+    work, _ = _with_room(state, _skin(max(T_from, T_to)), run)
+    after = work.state()
+    if not np.isfinite(after.velocities).all():
+        raise FloatingPointError(f"velocities are not finite after {n_steps} steps of dt = {dt}: use a smaller dt")
+    return after
+
+
+def minimise(state: State, fire: Fire) -> Minimum:
+    """Return the inherent structure of a state: the minimum of the SHIFTED potential it slides into.
+
+    The unshifted energy jumps where a pair crosses the cut-off, and minimising it stalls far from a minimum; both
+    energies of the true minimum are returned.
+    """
+    descent = (0.02, 0.002, fire.dt_max, 0.1, 0.99, 1.1, 0.5, 5, 0.1)
+
+    def run(work: "_Work") -> int:
+        return int(
+            kernels.minimise(
+                *work.system,
+                work.lists,
+                work.limit2,
+                descent,
+                np.float32(fire.force_rms),
+                np.float32(fire.force_max),
+                fire.max_evaluations,
+            )
+        )
+
+    work, n_evaluations = _with_room(state, _skin(1.0), run)
+    rms, largest = work.residual()
+    minimum = replace(work.state(), velocities=np.zeros_like(state.velocities))
+    return Minimum(
+        state=minimum,
+        energies=work.energies(),
+        max_force=largest,
+        n_evaluations=n_evaluations,
+        converged=rms < fire.force_rms and largest < fire.force_max,
+    )
+
+
+def energies(state: State) -> Energies:
+    """Return the potential energy per particle of a state under both conventions."""
+    work, _ = _with_room(state, _skin(1.0), lambda work: 0 if work.prepare() else -1)
+    return work.energies()
+
+
+def configuration(state: State) -> Configuration:
+    """Return a state's positions in sigma_AA, with its species and box."""
+    return Configuration(
+        positions=state.positions.view(np.uint32) * (state.edge / 2.0**32),
+        species=state.mixture.species(len(state.positions)),
+        box=np.full(state.mixture.dimension, state.edge),
+    )
+
+
+def _to_fixed_point(fraction: np.ndarray) -> np.ndarray:
+    """Return fixed-point positions of fractional coordinates."""
+    return np.ascontiguousarray(np.round(fraction * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32))
+
+
+def _skin(T: float) -> float:
+    """Return the list skin that was fastest at a temperature; it changes no result beyond rounding."""
+    return float(np.clip(0.3 + 0.2 * T, 0.3, 0.6))
+
+
+def _with_room(state, skin, run):  # type: ignore[no-untyped-def]
+    """Return the work space after ``run(work) >= 0``, and that value, enlarging the list until it fits."""
+    room = 1.0
+    while True:
+        work = _Work(state, skin, room)
+        outcome = run(work)
+        if outcome >= 0:
+            return work, outcome
+        room *= 1.5
+
+
+class _Work:
+    """One system laid out for the kernels."""
+
+    def __init__(self, state: State, skin: float, room: float) -> None:
+        mixture, edge = state.mixture, state.edge
+        n, d = state.positions.shape
+        sigma, epsilon = np.array(mixture.sigma), np.array(mixture.epsilon)
+        reach = mixture.cutoff * sigma.max()
+        skin = min(skin, 0.45 * edge - reach)
+        if skin < 0.1:
+            least = int(np.ceil(mixture.density * ((reach + 0.1) / 0.45) ** d))
+            raise ValueError(f"n_particles must be at least {least} for {mixture.name}; got {n}")
+        unit = edge / 2.0**32
+        stride, width = (2 if d == 2 else 4), kernels.WIDTH
+        padded = -(-n * stride // width) * width // stride
+        self._source = state
+        self._positions = np.zeros((padded, stride), np.int32)
+        self._positions[:n, :d] = state.positions
+        self._velocities = np.zeros((padded, stride), np.float32)
+        self._velocities[:n, :d] = state.velocities
+        self._forces = np.zeros((padded, stride), np.float32)
+        n_A = int((mixture.species(n) == 0).sum())
+        bins, rows = max(int(edge / 0.6), 1), max(int(edge / (reach + skin)), 1)
+        ghost = int(np.ceil((reach + skin) / (edge / bins)))
+        self._grid = (bins, ghost, rows)
+        self._pairs = kernels.Pairs(
+            force=np.concatenate([sigma**2 / unit**2, 48 * epsilon / sigma**2 * unit], axis=1).astype(np.float32),
+            epsilon=epsilon,
+            sigma2=sigma**2 / unit**2,
+            cutoff2=mixture.cutoff**-2,
+            shift=4 * (mixture.cutoff**-12 - mixture.cutoff**-6),
+        )
+        mean = mixture.density * (np.pi if d == 2 else 4 / 3 * np.pi) * (reach + skin) ** d
+        capacity = int(min(n, room * (1.5 * mean + 16)))
+        groups = n // width + 4
+        integers = lambda *shape: np.zeros(shape, np.int32)
+        self.lists = kernels.Lists(
+            reference=self._positions.copy(),
+            radius2=((mixture.cutoff * sigma + skin) ** 2 / unit**2).astype(np.float32),
+            bin_of=integers(n),
+            bin_fill=integers(bins * rows ** (d - 1)),
+            row_start=integers(rows ** (d - 1), bins + 2 * ghost + 1),
+            row_fill=integers(rows ** (d - 1), bins + 2 * ghost),
+            sorted_positions=integers(d, 3 * n + width),
+            sorted_ids=integers(3 * n + width),
+            scratch=integers(3 * n + width),
+            found=integers(n, capacity),
+            n_found=integers(n),
+            members=integers(groups, width),
+            group_start=integers(groups + 1),
+            neighbours=integers(groups * capacity, width),
+        )
+        self.limit2 = np.float32((0.5 * skin / unit) ** 2)
+        self.system = (
+            (edge,) * d,
+            self._positions,
+            self._velocities,
+            self._forces,
+            n,
+            n_A,
+            self._grid,
+            self._pairs,
+        )
+
+    def state(self) -> State:
+        n, d = self._source.positions.shape
+        return replace(
+            self._source,
+            positions=np.ascontiguousarray(self._positions[:n, :d]),
+            velocities=np.ascontiguousarray(self._velocities[:n, :d]),
+        )
+
+    def prepare(self) -> bool:
+        edges, positions, _, forces, n, n_A, grid, pairs = self.system
+        return bool(kernels.prepare(edges, positions, n, n_A, grid, pairs, self.lists, forces))
+
+    def forces(self) -> np.ndarray:
+        n, d = self._source.positions.shape
+        return self._forces[:n, :d]
+
+    def residual(self) -> tuple[float, float]:
+        """Return the rms force component and the largest force on a particle."""
+        forces = self.forces().astype(float)
+        return float(np.sqrt((forces**2).mean())), float(np.sqrt((forces**2).sum(axis=1).max()))
+
+    def energies(self) -> Energies:
+        edges, positions, _, _, n, n_A, _, pairs = self.system
+        self.prepare()
+        unshifted, shifted = kernels.energy(edges, positions, n, n_A, pairs, self.lists)
+        return Energies(unshifted=float(unshifted / n), shifted=float(shifted / n))
