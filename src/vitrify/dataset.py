@@ -4,7 +4,7 @@ An ensemble is ``r`` independent runs of ``t`` records each. A record is counted
 source log: ``k = 1`` is the first record of the ramp and ``k = t`` the last, the glass.
 """
 
-__all__ = ["Ensemble", "Labelled", "Split", "labelled", "split_runs"]
+__all__ = ["Ensemble", "Labelled", "Split", "labelled", "null", "split_runs"]
 
 from dataclasses import dataclass, replace
 
@@ -21,8 +21,8 @@ class Ensemble:
     """All records of all runs of one cooling protocol, thermal and inherent.
 
     Args:
-        thermal: Positions as they were during the run, in sigma_AA; empty on the ``n`` axis when not loaded.
-        inherent: Positions of the inherent structures, in sigma_AA.
+        thermal: Positions as they were during the run, in sigma_AA, of the ``m`` records in ``k``.
+        inherent: Positions of their inherent structures, in sigma_AA.
         species: 0 for A, 1 for B; A first; the same in every run.
         box: Edge lengths.
         T: Bath temperature of each record.
@@ -32,10 +32,11 @@ class Ensemble:
         e_is_shifted: The same, shifted.
         max_force: Largest force component left on any particle of the inherent structure.
         converged: Whether the minimiser met its tolerance.
+        k: Records whose positions are held, counted from 1; ``None`` means all, so that m = t.
     """
 
-    thermal: Float32[np.ndarray, "r t n d"]
-    inherent: Float32[np.ndarray, "r t n d"]
+    thermal: Float32[np.ndarray, "r m n d"]
+    inherent: Float32[np.ndarray, "r m n d"]
     species: Integer[np.ndarray, " n"]
     box: Float64[np.ndarray, " d"]
     T: Float64[np.ndarray, " t"]
@@ -45,6 +46,7 @@ class Ensemble:
     e_is_shifted: Float64[np.ndarray, "r t"]
     max_force: Float64[np.ndarray, "r t"]
     converged: Bool[np.ndarray, "r t"]
+    k: Integer[np.ndarray, " m"] | None = None
 
 
 @jaxtyped(typechecker=beartype)
@@ -110,32 +112,61 @@ def labelled(ensemble: Ensemble, *, inherent: bool, k_glass: int, k_liquid: int)
         k_liquid: Record labelled 0, counted from 1.
 
     Raises:
-        ValueError: A record number is outside 1..t, or both are the same.
+        ValueError: The positions of a record are not held, or both records are the same.
     """
-    n_records = len(ensemble.T)
+    held = list(range(1, len(ensemble.T) + 1)) if ensemble.k is None else ensemble.k.tolist()
     for name, k in (("k_glass", k_glass), ("k_liquid", k_liquid)):
-        if not 1 <= k <= n_records:
-            raise ValueError(f"{name} must be a record from 1 to {n_records}; got {k}")
+        if k not in held:
+            raise ValueError(f"{name} must be one of the records {held}; got {k}")
     if k_glass == k_liquid:
         raise ValueError(f"k_glass and k_liquid must differ; both are {k_glass}")
     positions = ensemble.inherent if inherent else ensemble.thermal
     runs = np.arange(len(positions))
 
-    def both(records: Float[np.ndarray, "r t *rest"]) -> np.ndarray:
-        return np.concatenate([records[:, k_liquid - 1], records[:, k_glass - 1]])
+    def both(records: Float[np.ndarray, "r t *rest"], liquid: int, glass: int) -> np.ndarray:
+        return np.concatenate([records[:, liquid], records[:, glass]])
 
     return Labelled(
-        positions=both(positions),
+        positions=both(positions, held.index(k_liquid), held.index(k_glass)),
         species=ensemble.species,
         box=ensemble.box,
         label=np.repeat([0, 1], len(runs)),
         run=np.tile(runs, 2),
-        e_pot=both(ensemble.e_pot_unshifted),
-        e_is=both(ensemble.e_is_unshifted),
+        e_pot=both(ensemble.e_pot_unshifted, k_liquid - 1, k_glass - 1),
+        e_is=both(ensemble.e_is_unshifted, k_liquid - 1, k_glass - 1),
     )
 
 
-def split_runs(n_runs: int, *, seed: int, validation: float = 0.2, test: float = 0.2) -> Split:
+def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split) -> Labelled:
+    """Return record ``k`` of every run, every other run of each part of the split called a glass.
+
+    The two classes are draws from one distribution, so nothing can tell them apart but by chance.
+
+    Args:
+        ensemble: The runs.
+        inherent: Take inherent structures instead of thermal configurations.
+        k: The record, counted from 1.
+        split: The parts in which both classes must occur.
+
+    Raises:
+        ValueError: The positions of the record are not held.
+    """
+    held = list(range(1, len(ensemble.T) + 1)) if ensemble.k is None else ensemble.k.tolist()
+    if k not in held:
+        raise ValueError(f"k must be one of the records {held}; got {k}")
+    runs = np.concatenate([split.train, split.validation, split.test])
+    return Labelled(
+        positions=(ensemble.inherent if inherent else ensemble.thermal)[runs, held.index(k)],
+        species=ensemble.species,
+        box=ensemble.box,
+        label=np.concatenate([np.arange(len(part)) % 2 for part in (split.train, split.validation, split.test)]),
+        run=runs,
+        e_pot=ensemble.e_pot_unshifted[runs, k - 1],
+        e_is=ensemble.e_is_unshifted[runs, k - 1],
+    )
+
+
+def split_runs(n_runs: int, *, seed: int, validation: float = 0.15, test: float = 0.25) -> Split:
     """Return a random split of the runs; no run is ever on two sides.
 
     Args:

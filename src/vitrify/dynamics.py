@@ -5,8 +5,20 @@ advanced to the same bits whether or not the run was stopped and read back in be
 rebuilds its neighbour list from the positions and takes the random numbers it is given.
 """
 
-__all__ = ["Fire", "Minimum", "State", "advance", "configuration", "energies", "minimise", "start"]
+__all__ = [
+    "Fire",
+    "Minimum",
+    "State",
+    "advance",
+    "check_size",
+    "configuration",
+    "energies",
+    "forces",
+    "minimise",
+    "start",
+]
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,9 +108,7 @@ def start(mixture: Mixture, *, n_particles: int, T: float, rng: np.random.Genera
     chosen = lattice[rng.permutation(len(lattice))[:n_particles]]
     jitter = 0.05 * rng.uniform(-1, 1, (n_particles, d))
     positions = _to_fixed_point((chosen + 0.5 + jitter) / sites)
-    at_rest = State(
-        mixture=mixture, edge=edge, positions=positions, velocities=np.zeros((n_particles, d), np.float32)
-    )
+    at_rest = State(mixture=mixture, edge=edge, positions=positions, velocities=np.zeros((n_particles, d), np.float32))
     velocities = rng.normal(0.0, np.sqrt(T), (n_particles, d))
     velocities -= velocities.mean(axis=0)
     return replace(minimise(at_rest, Fire()).state, velocities=velocities.astype(np.float32))
@@ -140,11 +150,7 @@ def advance(
     chi2 = rng.chisquare(state.mixture.dimension * (len(state.positions) - 1) - 1, blocks)
 
     def run(work: "_Work") -> int:
-        return int(
-            kernels.integrate(
-                *work.system, work.lists, work.limit2, dt, every, bath, memory, noise, chi2
-            )
-        )
+        return int(kernels.integrate(*work.system, work.lists, work.limit2, dt, every, bath, memory, noise, chi2))
 
     work, _ = _with_room(state, _skin(max(T_from, T_to)), run)
     after = work.state()
@@ -192,6 +198,24 @@ def energies(state: State) -> Energies:
     return work.energies()
 
 
+def forces(state: State) -> Float32[np.ndarray, "n d"]:
+    """Return the force on every particle, in epsilon_AA / sigma_AA."""
+    work, _ = _with_room(state, _skin(1.0), lambda work: 0 if work.prepare() else -1)
+    return work.forces()
+
+
+def check_size(mixture: Mixture, n_particles: int) -> None:
+    """Refuse a system whose box is too small for the minimum image and the neighbour list.
+
+    Raises:
+        ValueError: There are too few particles.
+    """
+    reach = mixture.cutoff * np.max(mixture.sigma)
+    least = int(np.ceil(mixture.density * ((reach + 0.1) / 0.45) ** mixture.dimension))
+    if n_particles < least:
+        raise ValueError(f"n_particles must be at least {least} for {mixture.name}; got {n_particles}")
+
+
 def configuration(state: State) -> Configuration:
     """Return a state's positions in sigma_AA, with its species and box."""
     return Configuration(
@@ -206,12 +230,22 @@ def _to_fixed_point(fraction: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.round(fraction * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32))
 
 
+def _row_around(n_rows: int, axes: int) -> np.ndarray:
+    """Return, for each row of bins, the rows within one of it along each of ``axes`` periodic axes."""
+    near = np.arange(n_rows)[:, None] + np.arange(min(3, n_rows)) - 1  # of two rows, each is taken once
+    near %= n_rows
+    if axes == 1:
+        return near.astype(np.int32)
+    both = near[:, None, :, None] * n_rows + near[None, :, None, :]
+    return both.reshape(n_rows**2, -1).astype(np.int32)
+
+
 def _skin(T: float) -> float:
     """Return the list skin that was fastest at a temperature; it changes no result beyond rounding."""
     return float(np.clip(0.3 + 0.2 * T, 0.3, 0.6))
 
 
-def _with_room(state, skin, run):  # type: ignore[no-untyped-def]
+def _with_room(state: State, skin: float, run: Callable[["_Work"], int]) -> tuple["_Work", int]:
     """Return the work space after ``run(work) >= 0``, and that value, enlarging the list until it fits."""
     room = 1.0
     while True:
@@ -230,10 +264,8 @@ class _Work:
         n, d = state.positions.shape
         sigma, epsilon = np.array(mixture.sigma), np.array(mixture.epsilon)
         reach = mixture.cutoff * sigma.max()
+        check_size(mixture, n)
         skin = min(skin, 0.45 * edge - reach)
-        if skin < 0.1:
-            least = int(np.ceil(mixture.density * ((reach + 0.1) / 0.45) ** d))
-            raise ValueError(f"n_particles must be at least {least} for {mixture.name}; got {n}")
         unit = edge / 2.0**32
         stride, width = (2 if d == 2 else 4), kernels.WIDTH
         padded = -(-n * stride // width) * width // stride
@@ -257,11 +289,15 @@ class _Work:
         mean = mixture.density * (np.pi if d == 2 else 4 / 3 * np.pi) * (reach + skin) ** d
         capacity = int(min(n, room * (1.5 * mean + 16)))
         groups = n // width + 4
-        integers = lambda *shape: np.zeros(shape, np.int32)
+
+        def integers(*shape: int) -> np.ndarray:
+            return np.zeros(shape, np.int32)
+
         self.lists = kernels.Lists(
             reference=self._positions.copy(),
             radius2=((mixture.cutoff * sigma + skin) ** 2 / unit**2).astype(np.float32),
-            bin_of=integers(n),
+            row_around=_row_around(rows, d - 1),
+            bin_of=integers(n, 2),
             bin_fill=integers(bins * rows ** (d - 1)),
             row_start=integers(rows ** (d - 1), bins + 2 * ghost + 1),
             row_fill=integers(rows ** (d - 1), bins + 2 * ghost),

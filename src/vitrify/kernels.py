@@ -68,7 +68,8 @@ class Lists(NamedTuple):
 
     reference: np.ndarray  # positions at the last build
     radius2: np.ndarray  # (2, 2) float32: list radius of each species pair, in squared units
-    bin_of: np.ndarray  # (n,) bin of each particle
+    row_around: np.ndarray  # (rows, <= 3^(d - 1)) the rows within reach of each, itself among them
+    bin_of: np.ndarray  # (n, 2) row and bin of each particle
     bin_fill: np.ndarray  # (rows * bins,) particles per bin
     row_start: np.ndarray  # (rows, bins + 2 ghost + 1) where each bin, ghosts included, begins in `sorted_*`
     row_fill: np.ndarray  # (rows, bins + 2 ghost)
@@ -130,7 +131,7 @@ def _separation2(builder: Any, here: list[Any], there: list[Any]) -> tuple[list[
 
 
 @intrinsic
-def _force_group(typing, edges, positions, neighbours, row0, row1, members, group, pairs, n_A, cutoff2, forces):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _force_group(typing, edges, positions, neighbours, row0, row1, members, group, pairs, n_A, cutoff2, forces):  # noqa: ARG001
     """Write the force on the ``WIDTH`` particles of one group; ``len(edges)`` is the dimension."""
     signature = types.void(edges, positions, neighbours, row0, row1, members, group, pairs, n_A, cutoff2, forces)
     d = edges.count
@@ -172,8 +173,8 @@ def _force_group(typing, edges, positions, neighbours, row0, row1, members, grou
 
 
 @intrinsic
-def _near(typing, edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return a bit for each of the ``WIDTH`` sorted particles from ``q`` on that is within the list radius of ``here``."""
+def _near(typing, edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A):  # noqa: ARG001
+    """Return a bit for each of the ``WIDTH`` sorted particles from ``q`` on that is in list range of ``here``."""
     signature = types.int64(edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A)
     d = edges.count
 
@@ -190,13 +191,7 @@ def _near(typing, edges, sorted_positions, stride, sorted_ids, q, here, radius2_
 
 
 @intrinsic
-def _lowest_bit(typing, mask):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return the index of the lowest set bit of a mask that is not zero."""
-    return types.int64(types.int64), lambda _context, b, _signature, args: b.cttz(args[0], ir.Constant(_I1, 1))
-
-
-@intrinsic
-def _kick_drift(typing, edges, positions, velocities, forces, reference, n_words, kick, drift):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _kick_drift(typing, edges, positions, velocities, forces, reference, n_words, kick, drift):  # noqa: ARG001
     """Add ``kick`` times force to velocity, ``drift`` times velocity to position; return the largest squared move.
 
     The move is from ``reference``, in squared fixed-point units; ``n_words`` is a multiple of ``WIDTH``.
@@ -208,9 +203,7 @@ def _kick_drift(typing, edges, positions, velocities, forces, reference, n_words
         x, v, f, x0 = (_pointer(context, b, signature.args[k], args[k]) for k in range(1, 5))
         kick, drift = _splat(b, args[6], _FLOATS), _splat(b, args[7], _FLOATS)
         furthest = cgutils.alloca_once_value(b, _constant(0.0))
-        rint = cgutils.get_or_insert_function(
-            b.module, ir.FunctionType(_FLOATS, [_FLOATS]), f"llvm.rint.v{WIDTH}f32"
-        )
+        rint = cgutils.get_or_insert_function(b.module, ir.FunctionType(_FLOATS, [_FLOATS]), f"llvm.rint.v{WIDTH}f32")
         with cgutils.for_range(b, b.sdiv(args[5], ir.Constant(_I64, WIDTH))) as loop:
             word = b.mul(loop.index, ir.Constant(_I64, WIDTH))
             kicked = b.fmul(_vector_load(b, f, word, _FLOATS), kick, flags=_FAST)
@@ -237,7 +230,7 @@ def _kick_drift(typing, edges, positions, velocities, forces, reference, n_words
 
 
 @numba.njit(**_OPTIONS)
-def _sort_into_bins(edges, positions, n, n_bins, n_ghost, n_rows, lists):  # type: ignore[no-untyped-def]
+def _sort_into_bins(edges, positions, n, n_bins, n_ghost, n_rows, lists):
     """Sort the particles into rows of bins along the first axis, each row with its periodic ghost bins."""
     d = len(edges)
     lists.bin_fill[:] = 0
@@ -245,9 +238,9 @@ def _sort_into_bins(edges, positions, n, n_bins, n_ghost, n_rows, lists):  # typ
         row = 0
         for axis in range(d - 1, 0, -1):
             row = row * n_rows + ((np.int64(np.uint32(positions[i, axis])) * n_rows) >> 32)
-        place = row * n_bins + ((np.int64(np.uint32(positions[i, 0])) * n_bins) >> 32)
-        lists.bin_of[i] = place
-        lists.bin_fill[place] += 1
+        b = (np.int64(np.uint32(positions[i, 0])) * n_bins) >> 32
+        lists.bin_of[i, 0], lists.bin_of[i, 1] = row, b
+        lists.bin_fill[row * n_bins + b] += 1
     filled = 0
     width = n_bins + 2 * n_ghost
     for row in range(n_rows ** (d - 1)):
@@ -257,7 +250,7 @@ def _sort_into_bins(edges, positions, n, n_bins, n_ghost, n_rows, lists):  # typ
             filled += lists.bin_fill[row * n_bins + (k - n_ghost + n_bins) % n_bins]
         lists.row_start[row, width] = filled
     for i in range(n):
-        row, b = divmod(lists.bin_of[i], n_bins)
+        row, b = lists.bin_of[i, 0], lists.bin_of[i, 1]
         for k in (b + n_ghost - n_bins, b + n_ghost, b + n_ghost + n_bins):
             if 0 <= k < width:
                 slot = lists.row_fill[row, k]
@@ -268,30 +261,25 @@ def _sort_into_bins(edges, positions, n, n_bins, n_ghost, n_rows, lists):  # typ
 
 
 @numba.njit(**_OPTIONS)
-def _find_neighbours(edges, positions, n, n_A, n_bins, n_ghost, n_rows, lists):  # type: ignore[no-untyped-def]
+def _find_neighbours(edges, positions, n, n_A, n_ghost, lists):
     """Fill ``found`` and ``n_found``; return False when some particle has more neighbours than fit."""
     d = len(edges)
     stride = lists.sorted_positions.shape[1]
-    around = min(3, n_rows)  # with fewer than three rows, each is scanned once
-    fits = True
     for i in range(n):
         a = 1 if i >= n_A else 0
-        row, b = divmod(lists.bin_of[i], n_bins)
+        row, b = lists.bin_of[i, 0], lists.bin_of[i, 1]
         here = (positions[i, 0], positions[i, 1]) if d == 2 else (positions[i, 0], positions[i, 1], positions[i, d - 1])
         count = 0
-        for step in range(around ** (d - 1)):
-            other = (row % n_rows + step % around - 1 + n_rows) % n_rows
-            if d == 3:
-                other += n_rows * ((row // n_rows + step // around - 1 + n_rows) % n_rows)
+        for step in range(lists.row_around.shape[1]):
+            other = lists.row_around[row, step]
             start, stop = lists.row_start[other, b], lists.row_start[other, b + 2 * n_ghost + 1]
             for q in range(start, stop, WIDTH):
                 mask = _near(edges, lists.sorted_positions, stride, lists.sorted_ids, np.int64(q), here,
                              lists.radius2[a, 0], lists.radius2[a, 1], np.int64(n_A))  # fmt: skip
                 mask &= (np.int64(1) << min(WIDTH, stop - q)) - 1
-                while mask != 0:
-                    lists.scratch[count] = lists.sorted_ids[q + _lowest_bit(mask)]
-                    count += 1
-                    mask &= mask - 1
+                for lane in range(WIDTH):  # without branches: half of them would be mispredicted
+                    lists.scratch[count] = lists.sorted_ids[q + lane]
+                    count += (mask >> lane) & 1
         if count - 1 > lists.found.shape[1]:
             return False
         kept = 0
@@ -301,11 +289,11 @@ def _find_neighbours(edges, positions, n, n_A, n_bins, n_ghost, n_rows, lists): 
                 lists.found[i, kept] = j
                 kept += 1
         lists.n_found[i] = kept
-    return fits
+    return True
 
 
 @numba.njit(**_OPTIONS)
-def _slice(n, n_A, lists):  # type: ignore[no-untyped-def]
+def _slice(n, n_A, lists):
     """Sort each species by number of neighbours into groups of ``WIDTH`` and lay their neighbours out by rows.
 
     Returns the number of groups of A, and of both.
@@ -348,17 +336,17 @@ def _slice(n, n_A, lists):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**_OPTIONS)
-def _build(edges, positions, n, n_A, n_bins, n_ghost, n_rows, lists):  # type: ignore[no-untyped-def]
+def _build(edges, positions, n, n_A, n_bins, n_ghost, n_rows, lists):
     """Rebuild the list around the present positions; return the groups of A and of both, or -1 when it overflows."""
     _sort_into_bins(edges, positions, n, n_bins, n_ghost, n_rows, lists)
-    if not _find_neighbours(edges, positions, n, n_A, n_bins, n_ghost, n_rows, lists):
+    if not _find_neighbours(edges, positions, n, n_A, n_ghost, lists):
         return -1, -1
     lists.reference[:] = positions
     return _slice(n, n_A, lists)
 
 
 @numba.njit(**_OPTIONS)
-def _forces(edges, positions, n_A, groups_A, n_groups, pairs, lists, forces):  # type: ignore[no-untyped-def]
+def _forces(edges, positions, n_A, groups_A, n_groups, pairs, lists, forces):
     for group in range(n_groups):
         a = 0 if group < groups_A else 1
         _force_group(edges, positions, lists.neighbours, np.int64(lists.group_start[group]),
@@ -367,7 +355,7 @@ def _forces(edges, positions, n_A, groups_A, n_groups, pairs, lists, forces):  #
 
 
 @numba.njit(**_OPTIONS)
-def prepare(edges, positions, n, n_A, grid, pairs, lists, forces):  # type: ignore[no-untyped-def]
+def prepare(edges, positions, n, n_A, grid, pairs, lists, forces):
     """Build the list and write the forces; return whether every particle's neighbours fitted."""
     groups_A, n_groups = _build(edges, positions, n, n_A, *grid, lists)
     if n_groups >= 0:
@@ -376,7 +364,7 @@ def prepare(edges, positions, n, n_A, grid, pairs, lists, forces):  # type: igno
 
 
 @numba.njit(**_OPTIONS)
-def energy(edges, positions, n, n_A, pairs, lists):  # type: ignore[no-untyped-def]
+def energy(edges, positions, n, n_A, pairs, lists):
     """Return the total unshifted and shifted potential energy, in double precision, from a list just built."""
     d = len(edges)
     unshifted, shifted = 0.0, 0.0
@@ -398,7 +386,9 @@ def energy(edges, positions, n, n_A, pairs, lists):  # type: ignore[no-untyped-d
 
 
 @numba.njit(**_OPTIONS)
-def integrate(edges, positions, velocities, forces, n, n_A, grid, pairs, lists, limit2, dt, every, bath, c, noise, chi2):  # type: ignore[no-untyped-def]
+def integrate(
+    edges, positions, velocities, forces, n, n_A, grid, pairs, lists, limit2, dt, every, bath, c, noise, chi2
+):
     r"""Advance by velocity Verlet, with a Bussi thermostat after every ``every`` steps; return the list builds, or -1.
 
     .. math:: \alpha^2 = c + (1-c)\frac{K_0}{N_f K}\left(R^2 + S\right) + 2R\sqrt{c(1-c)\frac{K_0}{N_f K}},
@@ -454,7 +444,7 @@ def integrate(edges, positions, velocities, forces, n, n_A, grid, pairs, lists, 
 
 
 @numba.njit(**_OPTIONS)
-def minimise(edges, positions, velocities, forces, n, n_A, grid, pairs, lists, limit2, fire, rms, largest, cap):  # type: ignore[no-untyped-def]
+def minimise(edges, positions, velocities, forces, n, n_A, grid, pairs, lists, limit2, fire, rms, largest, cap):
     """Move to the nearest minimum of the shifted potential by FIRE; return the force evaluations, or -1.
 
     Stops when the root mean square force component is below ``rms`` and the largest force on a particle below

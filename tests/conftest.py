@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from vitrify import dynamics
+from vitrify.potentials import MIXTURES
+from vitrify.system import Configuration, stream
+
+SIZES = {"ka2d": 100, "ka3d": 400}
+
+
+@pytest.fixture(scope="session")
+def state() -> dict[str, dynamics.State]:
+    """A small liquid of every mixture, equilibrated at T = 1."""
+    liquids = {}
+    for name, n in SIZES.items():
+        rng = stream(3, "test", name)
+        start = dynamics.start(MIXTURES[name], n_particles=n, T=2.0, rng=rng)
+        ramp = {"dt": 0.005, "tau": 0.2, "rng": rng}
+        warm = dynamics.advance(start, n_steps=2000, T_from=2.0, T_to=1.0, **ramp)
+        liquids[name] = dynamics.advance(warm, n_steps=2000, T_from=1.0, T_to=1.0, **ramp)
+    return liquids
+
+
+@pytest.fixture(scope="session")
+def liquid(state: dict[str, dynamics.State]) -> dict[str, Configuration]:
+    """The same liquids as configurations."""
+    return {name: dynamics.configuration(value) for name, value in state.items()}
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20171126)
