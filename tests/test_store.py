@@ -1,0 +1,210 @@
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import gsd.hoomd
+import numpy as np
+import pytest
+import signac
+from tests.test_simulate import TINY
+
+from vitrify import store
+from vitrify.simulate import cool
+
+
+def _job(root: Path, run: int = 0) -> store.Job:
+    return store.Job(root=root, settings=TINY, seed=5, run=run)
+
+
+def _folder(root: Path, run: int = 0) -> store.RunFolder:
+    return store.RunFolder(root, TINY, seed=5, run=run)
+
+
+def _stop_after(n: int):  # type: ignore[no-untyped-def]
+    left = [n]
+
+    def tick(_: float) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+
+    return tick
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    store.keep_run(_job(root), lambda _: None)
+    return root
+
+
+def _same(one: Path, two: Path) -> None:
+    for name in ("thermal", "inherent"):
+        a, b = (gsd.hoomd.open(str(_folder(root).path / f"{name}.gsd"), "r") for root in (one, two))
+        with a, b:
+            assert len(a) == len(b) == 12
+            for k in range(12):
+                assert a[k].particles.position.tobytes() == b[k].particles.position.tobytes()
+    for name, column in _folder(one).table().items():
+        assert column.tobytes() == _folder(two).table()[name].tobytes(), name
+
+
+def test_a_run_stopped_three_times_ends_as_one_that_was_not(whole: Path, tmp_path: Path) -> None:
+    for records in (1, 3, 4):
+        with pytest.raises(KeyboardInterrupt):
+            store.keep_run(_job(tmp_path), _stop_after(records))
+        assert not store.is_finished(_job(tmp_path))
+    assert store.n_kept(_job(tmp_path)) == 8
+    store.keep_run(_job(tmp_path), lambda _: None)
+    _same(whole, tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["thermal", "both"])
+def test_a_process_killed_between_two_files_repeats_the_record(whole: Path, tmp_path: Path, kept: str) -> None:
+    """The trajectories may be one record ahead of the restart file."""
+    with pytest.raises(KeyboardInterrupt):
+        store.keep_run(_job(tmp_path), _stop_after(5))
+    folder = _folder(tmp_path).path
+    before = (folder / "restart.npz").read_bytes()
+    inherent = (folder / "inherent.gsd").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        store.keep_run(_job(tmp_path), _stop_after(1))
+    (folder / "restart.npz").write_bytes(before)
+    if kept == "thermal":
+        (folder / "inherent.gsd").write_bytes(inherent)
+    store.keep_run(_job(tmp_path), lambda _: None)
+    _same(whole, tmp_path)
+
+
+def test_a_second_call_does_nothing(whole: Path) -> None:
+    def stamps() -> dict[str, float]:
+        return {path.name: path.stat().st_mtime_ns for path in _folder(whole).path.iterdir() if path.name != ".lock"}
+
+    before = stamps()
+    store.keep_run(_job(whole), lambda _: pytest.fail("a finished run was continued"))
+    assert stamps() == before
+
+
+def test_what_is_loaded_is_what_was_simulated(whole: Path) -> None:
+    ensemble = store.load(whole, TINY.model_copy(update={"n_runs": 1}), seed=5, k=[2, 12])
+    frames = list(cool(TINY, seed=5, run=0))
+    np.testing.assert_allclose(ensemble.T, [frame.T for frame in frames])
+    np.testing.assert_array_equal(ensemble.e_pot_shifted[0], [frame.energies.shifted for frame in frames])
+    np.testing.assert_array_equal(ensemble.e_is_unshifted[0], [frame.minimum.energies.unshifted for frame in frames])
+    exact = frames[1].state.positions.view(np.uint32) * (frames[1].state.edge / 2.0**32)
+    error = (ensemble.thermal[0, 0] - exact + ensemble.box / 2) % ensemble.box - ensemble.box / 2
+    assert np.abs(error).max() < 1e-6
+    assert ((ensemble.thermal >= 0) & (ensemble.thermal < ensemble.box)).all()
+
+
+def test_the_name_of_a_run_is_the_hash_of_its_settings(tmp_path: Path) -> None:
+    names = {_folder(tmp_path, run).path.name for run in (0, 1)}
+    assert _folder(tmp_path).path.name == "09d75b0018a61f6b86464e904842cbcf"
+    assert len(names) == 2
+    more = TINY.model_copy(update={"n_runs": 99})
+    assert store.RunFolder(tmp_path, more, seed=5, run=0).path.name in names  # a larger ensemble keeps its runs
+
+
+def test_signac_finds_the_run_by_its_settings(whole: Path) -> None:
+    (job,) = signac.get_project(str(whole)).find_jobs({"n_particles": 64, "cool.n_frames": 12})
+    assert job.document["versions"]["vitrify"]
+    assert job.document["simulate_s"] > 0
+
+
+def test_ovito_and_freud_can_read_the_trajectory(whole: Path) -> None:
+    with gsd.hoomd.open(str(_folder(whole).path / "thermal.gsd"), "r") as trajectory:
+        frame = trajectory[3]
+        assert frame.configuration.dimensions == 2
+        assert frame.particles.types == ["A", "B"]
+        assert np.abs(frame.particles.position[:, :2]).max() <= frame.configuration.box[0] / 2
+        assert frame.configuration.step == 400 + 4 * 200
+        assert frame.log["T"][0] == pytest.approx(TINY.cool.T(4))
+
+
+@pytest.mark.parametrize("name", ["thermal.gsd", "inherent.gsd", "restart.npz"])
+@pytest.mark.parametrize("damage", ["truncated", "junk", "empty"])
+def test_a_damaged_file_is_named_and_nothing_is_lost(tmp_path: Path, name: str, damage: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        store.keep_run(_job(tmp_path), _stop_after(3))
+    folder = _folder(tmp_path).path
+    content = (folder / name).read_bytes()
+    spoiled = {"truncated": content[: len(content) // 3], "junk": b"\x07" * 3000, "empty": b""}[damage]
+    (folder / name).write_bytes(spoiled)
+    others = {path: path.read_bytes() for path in folder.iterdir() if path.name not in (name, ".lock")}
+    with pytest.raises(store.DamagedFileError, match=rf"{name} is damaged .*delete the folder"):
+        store.keep_run(_job(tmp_path), lambda _: None)
+    assert {path: path.read_bytes() for path in others} == others
+
+
+def test_settings_cut_off_by_a_kill_are_written_again(whole: Path, tmp_path: Path) -> None:
+    folder = _folder(tmp_path).path
+    folder.mkdir(parents=True)
+    (folder / "signac_statepoint.json").write_text('{"mixture": "ka')
+    store.keep_run(_job(tmp_path), lambda _: None)
+    _same(whole, tmp_path)
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from tests.test_simulate import TINY
+from vitrify import store
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    store.keep_run(store.Job(root=Path(sys.argv[1]), settings=TINY, seed=5, run=0), lambda _: None)
+except OSError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+def test_a_full_disk_is_an_error_and_what_was_kept_can_be_continued(whole: Path, tmp_path: Path) -> None:
+    """A limit on the file size stands for the full disk: both fail in the middle of a write."""
+    assert resource.RLIMIT_FSIZE
+    kept = []
+    for limit in (9000, 12000, 15000):
+        done = subprocess.run(
+            [sys.executable, "-c", _FULL_DISK, str(tmp_path), str(limit)], capture_output=True, text=True, check=False
+        )
+        assert "refused" in done.stderr, done.stderr
+        kept.append(store.n_kept(_job(tmp_path)))
+    assert 0 < kept[-1] < 12
+    store.keep_run(_job(tmp_path), lambda _: None)
+    _same(whole, tmp_path)
+
+
+def test_an_unfinished_ensemble_is_not_loaded(whole: Path) -> None:
+    with pytest.raises(ValueError, match="3 of 4 runs are not finished, run 1 first"):
+        store.load(whole, TINY, seed=5, k=[1])
+
+
+def test_two_processes_do_not_work_on_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_PATIENCE_S", 0.2)
+    with store.locked(tmp_path), pytest.raises(TimeoutError, match="in use by another process"), store.locked(tmp_path):
+        pass
+
+
+def test_json_is_replaced_whole_and_never_holds_nan(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    store.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write_json(path, {"a": float("nan")})
+    assert store.read_json(path) == {"a": 1}
+    assert store.read_json(tmp_path / "absent.json") is None
+    path.write_text("{")
+    with pytest.raises(store.DamagedFileError, match=r"results\.json is damaged"):
+        store.read_json(path)
+
+
+def test_checkpoints_round_trip_and_damage_is_named(tmp_path: Path) -> None:
+    import torch
+
+    checkpoints = store.Checkpoints(tmp_path / "model")
+    assert checkpoints.load("last") is None
+    checkpoints.save("last", {"step": 3, "weights": torch.arange(4.0)})
+    assert checkpoints.load("last")["weights"].tolist() == [0, 1, 2, 3]  # type: ignore[index]
+    (tmp_path / "model" / "last.pt").write_bytes(b"PK junk")
+    with pytest.raises(store.DamagedFileError, match=r"last\.pt is damaged"):
+        checkpoints.load("last")
+    shutil.rmtree(tmp_path / "model")
