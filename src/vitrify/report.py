@@ -1,0 +1,410 @@
+"""One page that tells what was run, what came out, and only what the numbers support.
+
+``conclusions`` turns ``results.json`` into sentences; each says something else when the numbers do. ``write`` draws
+every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report.html``, which needs no network. Every
+number on the page is one of ``results.json``.
+"""
+
+__all__ = ["conclusions", "save", "write"]
+
+import base64
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import UInt8
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from vitrify import figures
+from vitrify.baselines import BASELINES
+from vitrify.transition import TgEstimate, spread
+
+Results = dict[str, Any]
+Pictures = tuple[
+    UInt8[np.ndarray, "c h w"], UInt8[np.ndarray, "c h w"], UInt8[np.ndarray, "p q 3"], UInt8[np.ndarray, "p q 3"]
+]
+
+_SEPARATES = 0.99  # an AUC from which two classes count as separated
+_SMALL_LOSS = 0.05  # of accuracy or AUC; below it a transferred model counts as good as one trained in place
+_LARGEST_DIFFERENCE, _MEAN_DIFFERENCE = 0.008, 0.004  # four and two standard errors of the reference, epsilon_AA
+
+
+def conclusions(results: Results) -> list[str]:
+    """Return the sentences that the numbers support, most important first.
+
+    Args:
+        results: The contents of ``results.json``.
+    """
+    parts: tuple[Callable[[Results], list[str]], ...] = (
+        _thermometer,
+        _networks_on_thermal,
+        _networks_against_energy,
+        _reach,
+        _transferred,
+        _control,
+        _tg_spread,
+        _reference,
+        _minimiser,
+    )
+    return [sentence for part in parts for sentence in part(results)]
+
+
+def write(results: Results, pictures: Mapping[str, Pictures], out: Path) -> Path:
+    """Write ``OUT/report.html`` and every figure under ``OUT/figures``; return the page's path.
+
+    Args:
+        results: The contents of ``results.json``, conclusions included.
+        pictures: For each input, the arguments of `vitrify.figures.as_the_network_sees`: glass and liquid as the
+            network sees them, then as the log drew them.
+        out: Folder of the study; created if absent.
+    """
+    folder = out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: dict[str, str] = {}
+
+    def add(name: str, figure: Figure, data: Mapping[str, Sequence]) -> None:
+        save(figure, folder, name, data)
+        shown[name] = "data:image/svg+xml;base64," + base64.b64encode((folder / f"{name}.svg").read_bytes()).decode()
+
+    scores = _score_columns(results["classification"])
+    curve = results["cooling_curve"]
+    add("cooling_curve", figures.cooling_curve(results), _curve_columns(curve))
+    if scores:
+        add("progress", figures.progress_plot(results), scores)
+    for metric in ("accuracy", "auc", "accuracy_rethresholded") if scores else ():
+        add(metric, figures.scores_against_temperature(results, metric=metric), scores)
+    for name, four in pictures.items():
+        add(f"pictures_{name}", figures.as_the_network_sees(*four), {})
+    for entry in results["learning_curves"]:
+        add(_learning_name(entry), figures.learning_curves(entry), entry["history"])
+    path = out / "report.html"
+    path.write_text(_page(results, shown, list(pictures)), encoding="utf-8")
+    return path
+
+
+def save(figure: Figure, folder: Path, name: str, data: Mapping[str, Sequence]) -> None:
+    """Write a figure as SVG and PNG, and the numbers behind it as CSV; the same figure gives the same bytes.
+
+    Args:
+        figure: What to write.
+        folder: Where; it must exist.
+        name: File name without suffix.
+        data: Columns of the CSV, which may differ in length; no CSV is written without any.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout is found; finding it again for each format takes most of the time
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(folder / f"{name}.png", dpi=160, metadata={"Software": None})
+    if data:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(data)
+        writer.writerows(zip_longest(*data.values(), fillvalue=""))
+        (folder / f"{name}.csv").write_text(text.getvalue(), encoding="utf-8")
+
+
+def _thermometer(results: Results) -> list[str]:
+    rows = [row for row in _rows(results, "thermal", "e_pot") if row["train_k"] == row["test_k"]]
+    if not rows:
+        return []
+    separated = [row for row in rows if row["auc"]["value"] >= _SEPARATES]
+    missed = [row for row in rows if row["auc"]["value"] < _SEPARATES]
+    sentences = []
+    if separated:
+        worst = min(separated, key=lambda row: row["auc"]["value"])
+        sentences.append(
+            f"The potential energy alone separates the thermal configurations (lowest AUC "
+            f"{_interval(worst['auc'])} over {_ks(separated)}); a network at 100% there has read the thermometer."
+        )
+    if missed:
+        worst = min(missed, key=lambda row: row["auc"]["value"])
+        sentences.append(
+            f"The potential energy alone does not separate the thermal configurations at {_ks(missed)} "
+            f"(lowest AUC {_interval(worst['auc'])}, k = {worst['test_k']})."
+        )
+    return sentences
+
+
+def _networks_on_thermal(results: Results) -> list[str]:
+    rows = [row for row in _rows(results, "thermal") if row["train_k"] == row["test_k"] and row["test_k"] <= 100]
+    if not rows:
+        return []
+    worst = {}
+    for row in sorted(rows, key=lambda row: -row["auc"]["value"]):
+        worst[row["model"]] = row
+    missed = [row for row in worst.values() if row["auc"]["value"] < _SEPARATES]
+    if not missed:
+        return [f"Every model separates the thermal configurations at k <= 100 (AUC {_SEPARATES} or more)."]
+    cases = "; ".join(f"{_name(row)} at k = {row['test_k']}: {_interval(row['auc'])}" for row in missed)
+    return [
+        f"{len(worst) - len(missed)} of {len(worst)} models separate the thermal configurations at k <= 100 "
+        f"(AUC {_SEPARATES} or more); the others fall lower: {cases}."
+    ]
+
+
+def _networks_against_energy(results: Results) -> list[str]:
+    energy = {row["test_k"]: row for row in _rows(results, "inherent", "e_is") if row["train_k"] == row["test_k"]}
+    networks = [
+        row
+        for row in _rows(results, "inherent")
+        if row["model"] not in BASELINES and row["train_k"] == row["test_k"] and row["test_k"] in energy
+    ]
+    if not networks:
+        return []
+    better = [row for row in networks if row["auc"]["low"] > energy[row["test_k"]]["auc"]["high"]]
+    worse = [row for row in networks if row["auc"]["high"] < energy[row["test_k"]]["auc"]["low"]]
+    sentences = [
+        _against("above", better, energy)
+        if better
+        else f"No network beats e_IS alone on inherent structures within these intervals ({_ks(networks)}, "
+        f"{networks[0]['n_test_runs']} test runs)."
+    ]
+    return [*sentences, _against("below", worse, energy)] if worse else sentences
+
+
+def _against(side: str, rows: Sequence[Results], energy: Mapping[int, Results]) -> str:
+    cases = "; ".join(
+        f"{_name(row)} at k = {row['test_k']}: {_interval(row['auc'])} against "
+        f"{_interval(energy[row['test_k']]['auc'])}"
+        for row in rows
+    )
+    return f"On inherent structures the AUC lies {side} that of e_IS alone, intervals apart: {cases}."
+
+
+def _reach(results: Results) -> list[str]:
+    """Say down to which temperature inherent structures can be told from the glass by anything tried."""
+    rows = [row for row in _rows(results, "inherent") if row["train_k"] == row["test_k"]]
+    if not rows:
+        return []
+    told = [row for row in rows if row["auc"]["low"] > 0.5]
+    coldest = min(row["test_T"] for row in rows)
+    if not told:
+        return ["Nothing tried tells inherent structures of the liquid from the glass's at any temperature."]
+    last = min(told, key=lambda row: (row["test_T"], -row["auc"]["value"]))
+    sentence = (
+        f"Inherent structures of the liquid are told from the glass's down to T = {last['test_T']:.3f} "
+        f"(AUC {_interval(last['auc'])}, {_name(last)})"
+    )
+    if last["test_T"] > coldest:
+        return [f"{sentence}; below it, at T = {coldest:.3f}, every interval holds one half."]
+    return [f"{sentence}, the coldest liquid tried."]
+
+
+def _transferred(results: Results) -> list[str]:
+    """Compare each transferred network with the same network trained where it is tested."""
+    sentences = []
+    for name in ("thermal", "inherent"):
+        for model in dict.fromkeys(row["model"] for row in _rows(results, name) if row["model"] not in BASELINES):
+            rows = _rows(results, name, model)
+            green = {row["test_k"]: row for row in rows if row["train_k"] == row["test_k"]}
+            red = [row for row in rows if row["train_k"] != row["test_k"] and row["test_k"] in green]
+            if red:
+                worst = max(red, key=lambda row: green[row["test_k"]]["accuracy"]["value"] - row["accuracy"]["value"])
+                sentences.append(_transfer_sentence(worst, green[worst["test_k"]]))
+    return sentences
+
+
+def _transfer_sentence(red: Results, green: Results) -> str:
+    who = f"{_name(red)} trained at k = {red['train_k']} on {red['input']} configurations"
+    numbers = (
+        f"at k = {red['test_k']} its accuracy is {_interval(red['accuracy'])}, trained there "
+        f"{_interval(green['accuracy'])}; its AUC {_interval(red['auc'])}, trained there {_interval(green['auc'])}; "
+        f"its accuracy with the threshold moved on validation runs {_interval(red['accuracy_rethresholded'])}"
+    )
+    lost = green["accuracy"]["value"] - red["accuracy"]["value"]
+    still_lost = green["accuracy"]["value"] - red["accuracy_rethresholded"]["value"]
+    unranked = green["auc"]["value"] - red["auc"]["value"]
+    if lost <= _SMALL_LOSS:
+        return f"The {who} does as well elsewhere as one trained there: at worst, {numbers}."
+    if still_lost <= _SMALL_LOSS and unranked <= _SMALL_LOSS:
+        return f"The {who} fails elsewhere by its threshold only: {numbers}."
+    if still_lost < lost / 2:
+        return f"The {who} fails elsewhere mostly, not only, by its threshold: {numbers}."
+    return f"The {who} fails elsewhere, and moving the threshold does not mend it: {numbers}."
+
+
+def _control(results: Results) -> list[str]:
+    sentences = []
+    controls = [row for row in results["classification"] if row["control"]]
+    kinds = dict.fromkeys((row["input"], row["test_k"], row["glass_k"]) for row in controls)
+    for name, first, second in kinds:
+        rows = [row for row in controls if (row["input"], row["test_k"], row["glass_k"]) == (name, first, second)]
+        off = [row for row in rows if not row["auc"]["low"] <= 0.5 <= row["auc"]["high"]]
+        pair = f"k = {first} against k = {second}" if first != second else f"k = {first}, half the runs against half"
+        records = f"{pair}, {name} configurations"
+        if off:
+            cases = "; ".join(f"{_name(row)} {_interval(row['auc'])}" for row in off)
+            meaning = (
+                "The two records differ in something these models read."
+                if first != second
+                else "Nothing but the labels differs: one in twenty intervals misses one half by chance."
+            )
+            sentences.append(
+                f"The same-class control ({records}) is not at chance for {len(off)} of {len(rows)} models: "
+                f"AUC {cases}. {meaning}"
+            )
+        else:
+            sentences.append(
+                f"The same-class control ({records}) is at chance: "
+                f"the AUC intervals of all {len(rows)} models hold one half."
+            )
+    return sentences
+
+
+def _tg_spread(results: Results) -> list[str]:
+    if not results["tg"]:
+        return []
+    found, n = spread([TgEstimate(**entry) for entry in results["tg"]]), len(results["tg"])
+    if not found.n_supported:
+        return [f"No glass transition is located: none of {n} conventions supports a crossing."]
+    values = f"{found.n_supported} of {n} conventions give Tg from {found.low:.3f} to {found.high:.3f}"
+    if found.range > found.interval:
+        return [
+            f"{values}: their spread of {found.range:.3f} exceeds the median 95% interval of one of them, "
+            f"{found.interval:.3f}; here the choice of convention matters more than the number of runs."
+        ]
+    return [
+        f"{values}: their spread of {found.range:.3f} lies within the median 95% interval of one of them, "
+        f"{found.interval:.3f}."
+    ]
+
+
+def _reference(results: Results) -> list[str]:
+    sentences = []
+    difference = results["reference"].get("difference")
+    if difference:
+        agrees = difference["max_abs"] <= _LARGEST_DIFFERENCE and abs(difference["mean"]) <= _MEAN_DIFFERENCE
+        sentences.append(
+            f"The unshifted e_IS {'agrees' if agrees else 'does NOT agree'} with the reference line of true minima at "
+            f"T >= {min(difference['T']):.2f}: it lies {abs(difference['mean']):.4f} "
+            f"{'above' if difference['mean'] > 0 else 'below'} it on average and {difference['max_abs']:.4f} away "
+            f"at most (allowed: {_MEAN_DIFFERENCE} and {_LARGEST_DIFFERENCE})."
+        )
+    published = results["reference"].get("published")
+    if published:
+        curve = results["cooling_curve"]
+        hot = [
+            (T, energy)
+            for T, energy in zip(published["T"], published["energy"], strict=True)
+            if 0.8 <= T <= max(curve["T"])
+        ]
+        order = np.argsort(curve["T"])
+        ours = np.interp(
+            [T for T, _ in hot], np.array(curve["T"])[order], np.array(curve["e_is_unshifted"]["mean"])[order]
+        )
+        gap = float(np.mean([energy for _, energy in hot] - ours))
+        sentences.append(
+            f"The published curve holds stalled minimisations, so it must lie above true minima: at T >= 0.8 it lies "
+            f"{gap:.4f} above ours."
+            if gap > 0
+            else f"The published curve holds stalled minimisations, so true minima must lie below it: at T >= 0.8 ours "
+            f"lie {-gap:.4f} above it, which they should not."
+        )
+    return sentences
+
+
+def _minimiser(results: Results) -> list[str]:
+    m = results["minimiser"]
+    if m["n_unconverged"] == 0:
+        return [f"All {m['n_records']} minimisations converged; the largest force left is {m['max_force']:.2g}."]
+    return [
+        f"{m['n_unconverged']} of {m['n_records']} minimisations did not converge; the largest force left is "
+        f"{m['max_force']:.2g}. Their energies are upper bounds."
+    ]
+
+
+def _rows(results: Results, name: str, model: str | None = None) -> list[Results]:
+    return [
+        row
+        for row in results["classification"]
+        if row["input"] == name and not row["control"] and model in (None, row["model"])
+    ]
+
+
+def _name(row: Results) -> str:
+    return _name_of_model(row["model"])
+
+
+def _name_of_model(model: str) -> str:
+    return figures.MODEL_NAMES.get(model, model)
+
+
+def _interval(estimate: Results) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _ks(rows: Sequence[Results]) -> str:
+    ks = sorted({row["test_k"] for row in rows})
+    return f"k = {', '.join(map(str, ks))}"
+
+
+def _learning_name(entry: Results) -> str:
+    return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
+
+
+def _curve_columns(curve: Results) -> dict[str, Sequence]:
+    energies = ("e_is_unshifted", "e_is_shifted", "e_pot")
+    return {"T": curve["T"]} | {f"{name}_{part}": curve[name][part] for name in energies for part in ("mean", "se")}
+
+
+def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
+    """Return one column for each key of a classification row, intervals spread over three."""
+    columns: dict[str, list] = {}
+    for row in rows:
+        for key, value in row.items():
+            parts = {f"{key}_{part}": v for part, v in value.items()} if isinstance(value, dict) else {key: value}
+            for name, part in parts.items():
+                columns.setdefault(name, []).append(part)
+    return dict(columns)
+
+
+def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"interval": _interval, "model": _name_of_model}
+    template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
+    return template.render(
+        results=results,
+        figures=shown,
+        picture_inputs=inputs,
+        settings=_flat(results["study"]),
+        groups=_groups(results["classification"]),
+        learning=[(_learning_name(entry), entry) for entry in results["learning_curves"]],
+    )
+
+
+def _flat(settings: object, path: str = "") -> dict[str, object]:
+    """Return nested settings as ``{"simulate.cool.T_end": 0.05}``."""
+    if isinstance(settings, Mapping):
+        items = [(f"{path}.{key}" if path else str(key), value) for key, value in settings.items()]
+    elif isinstance(settings, list | tuple) and any(isinstance(value, Mapping | list | tuple) for value in settings):
+        items = [(f"{path}[{place}]", value) for place, value in enumerate(settings)]
+    else:
+        return {path: settings}
+    return {key: value for name, inner in items for key, value in _flat(inner, name).items()}
+
+
+def _groups(rows: Sequence[Results]) -> list[tuple[str, list[Results]]]:
+    """Return the classification rows by input and way of training, sorted by model and record."""
+    kinds: tuple[tuple[str, Callable[[Results], bool]], ...] = (
+        ("trained at each temperature", lambda row: not row["control"] and row["train_k"] == row["test_k"]),
+        ("trained once, applied elsewhere", lambda row: not row["control"] and row["train_k"] != row["test_k"]),
+        ("same-class control", lambda row: row["control"]),
+    )
+    order = list(figures.MODEL_NAMES)
+    groups = []
+    for name in ("thermal", "inherent"):
+        for kind, belongs in kinds:
+            chosen = [row for row in rows if row["input"] == name and belongs(row)]
+            place = {model: order.index(model) if model in order else -1 for model in {row["model"] for row in chosen}}
+            chosen.sort(key=lambda row: (place[row["model"]], row["model"], row["test_k"]))
+            if chosen:
+                groups.append((f"{name}, {kind}", chosen))
+    return groups

@@ -1,0 +1,197 @@
+import copy
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from vitrify import figures
+from vitrify.transition import CONVENTIONS, NO_CROSSING, REFERENCE
+
+KS = (5, 60, 100, 140, 160)
+T = 2.0 - 0.00975 * np.arange(1, 201)
+
+
+def estimate(value, width=0.1):
+    return {"value": value, "low": max(0.0, value - width), "high": min(1.0, value + width)}
+
+
+def row(name, model, train_k, test_k, *, accuracy, auc, moved=None, control=False):
+    return {
+        "input": name,
+        "model": model,
+        "train_k": train_k,
+        "test_k": test_k,
+        "glass_k": 195 if control else 200,
+        "train_T": 2.0 - 0.00975 * train_k,
+        "test_T": 2.0 - 0.00975 * test_k,
+        "n_test": 26,
+        "n_test_runs": 13,
+        "accuracy": estimate(accuracy),
+        "auc": estimate(auc),
+        "accuracy_rethresholded": estimate(accuracy if moved is None else moved),
+        "seconds": 1.5,
+        "control": control,
+    }
+
+
+def synthetic_results():
+    """Results of the shape of ``results.json`` that say what ENGINE.md's table says."""
+    rows = []
+    for model in ("cnn", "mpnn", "e_pot", "g_r"):
+        rows += [row("thermal", model, k, k, accuracy=1.0, auc=1.0) for k in KS]
+        rows += [row("thermal", model, 5, k, accuracy=1.0 - 0.003 * k, auc=1.0, moved=1.0) for k in KS[1:]]
+    inherent = {5: 1.0, 60: 1.0, 100: 0.99, 140: 0.9, 160: 0.7}
+    for model in ("cnn", "mpnn", "e_is", "descriptors"):
+        rows += [row("inherent", model, k, k, accuracy=value - 0.05, auc=value) for k, value in inherent.items()]
+        rows += [row("inherent", model, 5, k, accuracy=inherent[k] - 0.2, auc=inherent[k]) for k in KS[1:]]
+        rows.append(row("inherent", model, 171, 171, accuracy=0.5, auc=0.52, control=True))
+    mean = np.interp(T, REFERENCE["true_minima"].T[::-1], REFERENCE["true_minima"].energy[::-1]) + 0.001
+    curve = lambda shift: {"mean": (mean + shift).tolist(), "se": np.full(200, 0.0015).tolist()}
+    samples = np.arange(0, 2000, 200)
+    history = {
+        "step": (samples // 32).tolist(),
+        "samples": samples.tolist(),
+        **{f"{part}_loss": np.exp(-samples / 500).tolist() for part in ("train", "validation")},
+        **{f"{part}_accuracy": (1 - 0.5 * np.exp(-samples / 500)).tolist() for part in ("train", "validation")},
+        "learning_rate": np.full(len(samples), 3e-3).tolist(),
+    }
+    reference = {name: {"T": list(c.T), "energy": list(c.energy), "source": c.source} for name, c in REFERENCE.items()}
+    return {
+        "study": {"name": "planted & <small>", "seed": 7, "simulate": {"n_runs": 64, "cool": {"T_end": 0.05}}},
+        "versions": {"vitrify": "0.1.0", "numpy": np.__version__},
+        "timing": {"simulate_s": 100.25, "minimise_s": 40.0, "learn_s": 80.0, "total_s": 220.25},
+        "cooling_curve": {
+            "T": T.tolist(),
+            "e_is_unshifted": curve(0.0),
+            "e_is_shifted": curve(0.172),
+            "e_pot": curve(0.5),
+            "n_runs": 64,
+        },
+        "minimiser": {"n_records": 12800, "n_unconverged": 0, "max_force": 1.9e-3, "tolerance": 2e-3},
+        "reference": {
+            **reference,
+            "difference": {"T": [1.9, 0.8], "value": [0.001] * 2, "mean": 0.001, "max_abs": 0.001},
+        },
+        "tg": [
+            {
+                "method": "two lines",
+                "convention": name,
+                "T": 0.3 + 0.02 * place,
+                "low": 0.29 + 0.02 * place,
+                "high": 0.31 + 0.02 * place,
+                "verdict": "the lines meet",
+            }
+            for place, name in enumerate(CONVENTIONS)
+        ],
+        "classification": rows,
+        "learning_curves": [
+            {
+                "input": "inherent",
+                "model": model,
+                "train_k": 5,
+                "glass_k": 200,
+                "caption": f"{model}: batch size 32, AdamW, peak learning rate 0.003, "
+                + "a long tail of settings, " * 8,
+                "history": history,
+            }
+            for model in ("cnn", "mpnn")
+        ],
+        "conclusions": ["It is so."],
+    }
+
+
+def synthetic_pictures():
+    rng = np.random.default_rng(1)
+    image = lambda: rng.integers(0, 256, (2, 40, 40)).astype(np.uint8)
+    picture = lambda: rng.integers(0, 256, (50, 50, 3)).astype(np.uint8)
+    return image(), image(), picture(), picture()
+
+
+def all_figures(results):
+    yield figures.progress_plot(results)
+    yield figures.cooling_curve(results)
+    for metric in ("accuracy", "auc", "accuracy_rethresholded"):
+        yield figures.scores_against_temperature(results, metric=metric)
+    yield figures.learning_curves(results["learning_curves"][0])
+    yield figures.as_the_network_sees(*synthetic_pictures())
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+def test_every_figure_draws_and_leaves_results_and_global_state_alone():
+    results = synthetic_results()
+    before, settings = copy.deepcopy(results), dict(mpl.rcParams)
+    for figure in all_figures(results):
+        assert isinstance(figure, Figure)
+        figure.savefig(io.BytesIO(), format="png", dpi=40)
+    assert results == before
+    assert dict(mpl.rcParams) == settings
+
+
+def test_progress_plot_shows_the_scores_where_they_are():
+    figure = figures.progress_plot(synthetic_results())
+    ranking = figure.axes[3]
+    drawn = {round(float(y), 6) for line in ranking.get_lines() for y in line.get_ydata()}
+    assert {1.0, 0.99, 0.9, 0.7} <= drawn
+    assert all(name in texts(figure) for name in ("CNN", "MPNN", "true minima", "stalled", "AUC"))
+
+
+def test_a_study_of_one_input_without_tg_or_reference_still_draws():
+    results = synthetic_results()
+    results["classification"] = [r for r in results["classification"] if r["input"] == "inherent"]
+    results["reference"] = {}
+    for entry in results["tg"]:
+        entry["verdict"] = f"{NO_CROSSING}: parallel"
+    figure = figures.progress_plot(results)
+    assert len(figure.axes) == 3
+    assert "conventions" not in texts(figure)
+    figures.cooling_curve(results).draw_without_rendering()
+
+
+def test_an_unsupported_tg_has_an_open_marker():
+    results = synthetic_results()
+    results["tg"][0]["verdict"] = f"{NO_CROSSING}: parallel"
+    markers = [line for line in figures.cooling_curve(results).axes[1].get_lines() if line.get_marker() == "o"]
+    assert [marker.get_markerfacecolor() == "white" for marker in markers] == [True] + [False] * (len(markers) - 1)
+
+
+def test_an_unknown_model_is_drawn_under_its_own_name():
+    results = synthetic_results()
+    results["classification"].append(row("inherent", "swanson2018", 5, 5, accuracy=0.9, auc=0.9))
+    assert "swanson2018" in texts(figures.scores_against_temperature(results, metric="auc"))
+
+
+def test_learning_curves_carry_their_caption_and_axes():
+    entry = synthetic_results()["learning_curves"][0]
+    figure = figures.learning_curves(entry)
+    assert "peak learning rate 0.003" in texts(figure)
+    assert [ax.get_ylabel() for ax in figure.axes] == [
+        "training loss",
+        "validation loss",
+        "training accuracy",
+        "validation accuracy",
+    ]
+
+
+def test_the_network_s_picture_has_the_log_s_colours_and_orientation():
+    glass = np.zeros((2, 4, 6), np.uint8)
+    glass[0, 0, 0] = 255  # an A at the origin: x runs down the array
+    glass[1, 3, 0] = 255  # a B at the largest x
+    figure = figures.as_the_network_sees(glass, glass, *synthetic_pictures()[2:])
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == (6, 4, 3)
+    np.testing.assert_allclose(shown[-1, 0] * 255, (255, 165, 0))
+    np.testing.assert_allclose(shown[-1, -1] * 255, (0, 0, 255))
+    np.testing.assert_allclose(shown[0, 0], 1.0)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auc"])
+def test_score_axes_hold_every_interval(metric):
+    results = synthetic_results()
+    lowest = min(r[metric]["low"] for r in results["classification"] if not r["control"])
+    figure = figures.scores_against_temperature(results, metric=metric)
+    assert all(ax.get_ylim()[0] < lowest for ax in figure.axes if ax.axison)
