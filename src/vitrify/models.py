@@ -1,0 +1,223 @@
+r"""Networks that score one configuration: a logit, positive for glass.
+
+.. math:: p(\text{glass}) = 1 / (1 + e^{-\text{logit}})
+
+A settings object (`CNN`, `MPNN`) holds the view it looks through, draws its own inputs and builds the network.
+Both pool over positions or particles, so one network takes any number of particles and any box.
+"""
+
+__all__ = ["CNN", "MODELS", "MPNN", "Model"]
+
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int32, Integer, UInt8
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitrify.views import Graph, Image
+
+
+class Model(Protocol):
+    """Settings of a network: how it sees a configuration and how it is built."""
+
+    @property
+    def invariant(self) -> bool:
+        """Whether the inputs are the same for a shifted, turned or mirrored configuration."""
+        ...
+
+    def inputs(
+        self,
+        positions: Float32[np.ndarray, "b n d"],
+        species: Integer[np.ndarray, " n"],
+        box: Float64[np.ndarray, " d"],
+    ) -> tuple[Tensor, ...]:
+        """Return what the network is called with; the first axis of each tensor is the configuration."""
+        ...
+
+    def build(self, *, seed: int) -> nn.Module:
+        """Return the network with fresh weights."""
+        ...
+
+    def model_dump_json(self) -> str:
+        """Return the settings as JSON."""
+        ...
+
+
+class CNN(BaseModel):
+    """Three valid convolutions on a picture with a periodic halo, then mean and mean square over the picture.
+
+    Batch normalisation follows the first two convolutions and the pooling: without it the weak signal of inherent
+    structures is not found in a few hundred steps.
+
+    The total stride is 8 pixels. With a halo of 13 pixels on each side, the last layer has exactly one cell per
+    8 x 8 pixels of the box, so a shift by whole strides only moves the cells and leaves the score as it was.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    invariant: ClassVar[bool] = False
+    stride: ClassVar[int] = 8
+    halo: ClassVar[int] = 13
+
+    kind: Literal["cnn"] = Field("cnn", description="Convolutional network on pictures.")
+    view: Image = Field(Image(), description="How the picture is drawn.")
+    width: int = Field(16, ge=1, description="Channels of the first layer; the others have twice as many.")
+
+    def inputs(
+        self,
+        positions: Float32[np.ndarray, "b n d"],
+        species: Integer[np.ndarray, " n"],
+        box: Float64[np.ndarray, " d"],
+    ) -> tuple[Tensor, ...]:
+        """Return the pictures, with the halo that the network needs.
+
+        Args:
+            positions: Coordinates, in sigma_AA.
+            species: 0 for A, 1 for B.
+            box: Edge lengths, in sigma_AA.
+        """
+        (pictures,) = self.view(positions, species, box, stride=self.stride, halo=self.halo)
+        return (torch.from_numpy(pictures),)
+
+    def build(self, *, seed: int) -> nn.Module:
+        """Return the network with weights drawn from ``seed``; PyTorch's own random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _ConvolutionalNetwork(self)
+
+
+class MPNN(BaseModel):
+    r"""Messages between nearest neighbours, then attention over the particles of one configuration.
+
+    .. math:: h_i &= \mathrm{MLP}\big(s_i, \textstyle\sum_{j \in kNN(i)} s_j \otimes \phi(r_{ij})\big) \\
+              h_i &\leftarrow \mathrm{norm}\big(h_i + \mathrm{silu}(W \textstyle\sum_{j \in kNN(i)}
+                  \mathrm{relu}(U h_j + V h_i + E\,\phi(r_{ij})) / k)\big)
+
+    with s the species as a one-hot vector and phi Gaussians on the distance. In the first round the senders differ by
+    their species alone, so its sum needs no weights; the second line is one further round. Works in 2 and 3 dimensions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    invariant: ClassVar[bool] = True
+
+    kind: Literal["mpnn"] = Field("mpnn", description="Message-passing network on neighbour graphs.")
+    view: Graph = Field(Graph(), description="How the graph is made.")
+    width: int = Field(32, ge=1, description="Features of each particle.")
+    message_width: int = Field(16, ge=1, description="Features of each message.")
+    n_rounds: int = Field(2, ge=1, description="Rounds of messages; the first sees species and distances only.")
+    n_distance: int = Field(16, ge=2, description="Gaussians on the distance, from 0.6 to 2 sigma_AA.")
+    n_heads: int = Field(2, ge=1, description="Weighted averages over the particles, each with its own attention.")
+    n_species: int = Field(2, ge=1, description="Species that the network can tell apart.")
+
+    def inputs(
+        self,
+        positions: Float32[np.ndarray, "b n d"],
+        species: Integer[np.ndarray, " n"],
+        box: Float64[np.ndarray, " d"],
+    ) -> tuple[Tensor, ...]:
+        """Return the neighbours, their distances and the species.
+
+        Args:
+            positions: Coordinates, in sigma_AA.
+            species: 0 for A, 1 for B.
+            box: Edge lengths, in sigma_AA.
+        """
+        return tuple(torch.from_numpy(array) for array in self.view(positions, species, box))
+
+    def build(self, *, seed: int) -> nn.Module:
+        """Return the network with weights drawn from ``seed``; PyTorch's own random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _MessageNetwork(self)
+
+
+class _ConvolutionalNetwork(nn.Module):
+    """The network of `CNN`."""
+
+    def __init__(self, settings: CNN) -> None:
+        super().__init__()
+        width = settings.width
+        self.features = nn.Sequential(
+            nn.Conv2d(len(settings.view.radius), width, 6, stride=4, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, 2 * width, 4, stride=2, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(2 * width, 2 * width, 3),
+            nn.ReLU(inplace=True),
+        )
+        self.readout = nn.Sequential(nn.BatchNorm1d(4 * width), nn.Linear(4 * width, 1))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
+        """Return the logit of each picture."""
+        h = pictures.to(memory_format=torch.channels_last).to(torch.float32).mul_(2 / 255).sub_(1)
+        h = self.features(h)
+        pooled = torch.cat([h.mean((2, 3)), h.square().mean((2, 3))], 1)
+        return self.readout(pooled).squeeze(1)  # type: ignore[no-any-return]
+
+
+class _MessageNetwork(nn.Module):
+    """The network of `MPNN`; the particles of all graphs of a batch lie in one axis of ``b * n``."""
+
+    centres: Tensor
+
+    def __init__(self, settings: MPNN) -> None:
+        super().__init__()
+        width, n_distance, n_species = settings.width, settings.n_distance, settings.n_species
+        self.n_species = n_species
+        self.first = nn.Sequential(nn.Linear(n_species * (1 + n_distance), width), nn.SiLU(), nn.Linear(width, width))
+        self.rounds = nn.ModuleList(
+            _Messages(width, settings.message_width, n_distance) for _ in range(settings.n_rounds - 1)
+        )
+        self.attention = nn.Linear(width, settings.n_heads)
+        self.readout = nn.Sequential(nn.BatchNorm1d(settings.n_heads * width), nn.Linear(settings.n_heads * width, 1))
+        self.register_buffer("centres", torch.linspace(0.6, 2.0, n_distance))
+
+    def forward(
+        self,
+        neighbours: Int32[Tensor, "b n k"],
+        distances: Float32[Tensor, "b n k"],
+        species: Int32[Tensor, "b n"],
+    ) -> Float32[Tensor, " b"]:
+        """Return the logit of each graph."""
+        b, n, k = neighbours.shape
+        senders = (neighbours + n * torch.arange(b, dtype=torch.int32).view(b, 1, 1)).view(-1)
+        spacing = self.centres[1] - self.centres[0]
+        phi = torch.exp(-0.5 * ((distances.view(b * n, k, 1) - self.centres) / spacing).square())
+        kind = functional.one_hot(species.view(-1).long(), self.n_species).to(phi.dtype)
+        around = torch.bmm(kind.index_select(0, senders).view(b * n, k, -1).transpose(1, 2), phi)
+        h = self.first(torch.cat([kind, around.flatten(1)], 1))
+        for messages in self.rounds:
+            h = messages(h, senders, phi)
+        h = h.view(b, n, -1)
+        weight = torch.softmax(self.attention(h), 1)
+        pooled = torch.einsum("bnh,bnc->bhc", weight, h).flatten(1)
+        return self.readout(pooled).squeeze(1)  # type: ignore[no-any-return]
+
+
+class _Messages(nn.Module):
+    """One round of messages; every particle has the same number of neighbours, so nothing is scattered."""
+
+    def __init__(self, width: int, message_width: int, n_distance: int) -> None:
+        super().__init__()
+        self.sender = nn.Linear(width, message_width, bias=False)
+        self.receiver = nn.Linear(width, message_width)
+        self.distance = nn.Linear(n_distance, message_width, bias=False)
+        self.update = nn.Linear(message_width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, h: Float32[Tensor, "n c"], senders: Int32[Tensor, " e"], phi: Float32[Tensor, "n k m"]
+    ) -> Float32[Tensor, "n c"]:
+        """Return the particles' features after hearing from their neighbours."""
+        n, k, _ = phi.shape
+        heard = self.sender(h).index_select(0, senders).view(n, k, -1)
+        message = functional.relu(heard + self.receiver(h).unsqueeze(1) + self.distance(phi), inplace=True).mean(1)
+        return self.norm(h + functional.silu(self.update(message)))  # type: ignore[no-any-return]
+
+
+MODELS = {"cnn": CNN, "mpnn": MPNN}

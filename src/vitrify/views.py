@@ -1,0 +1,453 @@
+r"""What a network or a linear model is shown: pictures, neighbour graphs, pair correlations and local order.
+
+A view maps positions, species and a periodic box to arrays whose first axis is the configuration:
+
+.. math:: \text{Image: } (b\,n\,d) \to (b\,c\,h\,w), \qquad
+          \text{Graph: } (b\,n\,d) \to (b\,n\,k) \text{ neighbours}, (b\,n\,k) \text{ distances}, (b\,n) \text{ species}
+
+Lengths are in sigma_AA. Every view is unchanged when the particles are reordered; a graph also when the sample is
+shifted, turned or mirrored; a picture is shifted, turned or mirrored with the sample. A box of unlike edges is never
+turned onto another shape: `symmetries` lists the operations that keep it.
+"""
+
+__all__ = [
+    "VIEWS",
+    "Graph",
+    "Image",
+    "local_descriptors",
+    "log_picture",
+    "pair_correlation",
+    "random_symmetry",
+    "symmetries",
+    "symmetry",
+]
+
+import math
+from itertools import combinations_with_replacement, permutations, product
+from typing import Annotated, ClassVar
+
+import freud
+import numpy as np
+from jaxtyping import Float32, Float64, Int8, Int32, Integer, UInt8
+from numba import njit
+from pydantic import BaseModel, ConfigDict, Field
+
+from vitrify.system import Configuration, wrap
+
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Image(BaseModel):
+    """Picture of a 2D configuration, one channel per species, each particle an antialiased disc.
+
+    The coverage of a pixel whose centre is ``r`` away from a particle of radius ``R`` rises from 0 to 1 over one
+    pixel across the rim; 255 is full, and discs that overlap saturate. Discs a little larger than the distance of
+    touching particles make that distance visible in the amount of ink, where small changes of structure hide.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    invariant: ClassVar[bool] = False
+
+    pixels_per_sigma: float = Field(
+        8.0, ge=1, le=64, description="Resolution aimed at; the box is rounded to whole strides of the network."
+    )
+    radius: tuple[_Length, ...] = Field(
+        (0.6, 0.4),
+        min_length=1,
+        description="Disc radius of each species, in sigma_AA; by default touching discs overlap.",
+    )
+
+    def pixels(self, box: Float64[np.ndarray, " d"], *, stride: int = 1) -> tuple[int, int]:
+        """Return the height and width of the box in pixels, each a multiple of ``stride``.
+
+        Args:
+            box: Edge lengths, in sigma_AA.
+            stride: Total stride of the network that will look at the picture.
+
+        Raises:
+            ValueError: The box is not two-dimensional.
+        """
+        if len(box) != 2:
+            raise ValueError(f"Image draws 2 dimensions; the box has {len(box)}: use the graph view")
+        height, width = (stride * max(1, round(float(edge) * self.pixels_per_sigma / stride)) for edge in box)
+        return height, width
+
+    def resolution(self, box: Float64[np.ndarray, " d"], *, stride: int = 1) -> tuple[float, float]:
+        """Return the real pixels per sigma_AA along each edge, after rounding to whole strides."""
+        height, width = self.pixels(box, stride=stride)
+        return height / float(box[0]), width / float(box[1])
+
+    def __call__(
+        self,
+        positions: Float32[np.ndarray, "b n d"],
+        species: Integer[np.ndarray, " n"],
+        box: Float64[np.ndarray, " d"],
+        *,
+        stride: int = 1,
+        halo: int = 0,
+    ) -> tuple[UInt8[np.ndarray, "b c h w"]]:
+        """Return the pictures, one channel per entry of ``radius``; the first axis of the box runs down.
+
+        Args:
+            positions: Coordinates, in sigma_AA.
+            species: 0 for A, 1 for B.
+            box: Edge lengths, in sigma_AA; periodic.
+            stride: The box covers a multiple of this many pixels.
+            halo: Pixels of periodic image added on each of the four sides.
+
+        Raises:
+            ValueError: The box is not two-dimensional, a species has no radius, or a disc is wider than the box.
+        """
+        height, width = self.pixels(box, stride=stride)
+        if species.max(initial=0) >= len(self.radius):
+            raise ValueError(f"radius must have {species.max() + 1} entries, one per species; got {len(self.radius)}")
+        if 2 * max(self.radius) > box.min():
+            raise ValueError(f"radius must be at most half the box edge {box.min() / 2:.3f}; got {max(self.radius)}")
+        pictures = np.empty((len(positions), len(self.radius), height + 2 * halo, width + 2 * halo), np.uint8)
+        _draw(positions, species.astype(np.int32), box, np.array(self.radius), height, width, halo, pictures)
+        return (pictures,)
+
+
+class Graph(BaseModel):
+    """Each particle with its nearest neighbours under the minimum image, by exact search, in 2 or 3 dimensions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    invariant: ClassVar[bool] = True
+
+    n_neighbours: int = Field(6, ge=1, le=64, description="Neighbours kept for each particle, the nearest first.")
+
+    def __call__(
+        self,
+        positions: Float32[np.ndarray, "b n d"],
+        species: Integer[np.ndarray, " n"],
+        box: Float64[np.ndarray, " d"],
+    ) -> tuple[Int32[np.ndarray, "b n k"], Float32[np.ndarray, "b n k"], Int32[np.ndarray, "b n"]]:
+        """Return the indices of the neighbours, their distances in sigma_AA, and the species of each particle.
+
+        Args:
+            positions: Coordinates, in sigma_AA.
+            species: 0 for A, 1 for B.
+            box: Edge lengths, in sigma_AA; periodic.
+
+        Raises:
+            ValueError: There are not more particles than neighbours asked for.
+        """
+        n_frames, n, d = positions.shape
+        if n <= self.n_neighbours:
+            raise ValueError(f"n_neighbours must be less than the {n} particles; got {self.n_neighbours}")
+        solid = np.zeros((n_frames, n, 3))
+        solid[:, :, :d] = wrap(positions.astype(np.float64), box)
+        n_cells = np.ones(3, np.int64)
+        n_cells[:d] = np.maximum(1, box * (n / (2 * np.prod(box))) ** (1 / d))  # about two particles in a cell
+        neighbours = np.empty((n_frames, n, self.n_neighbours), np.int32)
+        distances = np.empty((n_frames, n, self.n_neighbours), np.float32)
+        _nearest(solid, np.append(box, 1.0)[:3], n_cells, neighbours, distances)
+        return neighbours, distances, np.tile(species.astype(np.int32), (n_frames, 1))
+
+
+def symmetries(box: Float64[np.ndarray, " d"]) -> Int8[np.ndarray, "g d d"]:
+    """Return the signed permutations of the axes that keep the box, the identity first.
+
+    A square has 8, a rectangle 4, a cube 48.
+
+    Example:
+        >>> [len(symmetries(np.array(box))) for box in ([5.0, 5.0], [5.0, 6.0], [5.0, 5.0, 5.0])]
+        [8, 4, 48]
+    """
+    d = len(box)
+    kept = [
+        np.diag(signs)[list(order)]
+        for order in permutations(range(d))
+        if np.array_equal(box[list(order)], box)
+        for signs in product((1, -1), repeat=d)
+    ]
+    return np.array(kept, np.int8)
+
+
+def symmetry(
+    positions: Float32[np.ndarray, "b n d"],
+    box: Float64[np.ndarray, " d"],
+    *,
+    element: Integer[np.ndarray, " b"],
+    shift: Float64[np.ndarray, "b d"],
+) -> Float32[np.ndarray, "b n d"]:
+    """Return each configuration turned or mirrored about the origin, then shifted, then wrapped.
+
+    Args:
+        positions: Coordinates, in sigma_AA.
+        box: Edge lengths, in sigma_AA; periodic.
+        element: Which of `symmetries` to apply to each configuration; 0 leaves it as it is.
+        shift: Displacement of each configuration, in sigma_AA.
+
+    Raises:
+        ValueError: An element is not one of the box's symmetries.
+    """
+    turns = symmetries(box)
+    if np.any((element < 0) | (element >= len(turns))):
+        raise ValueError(f"element must be from 0 to {len(turns) - 1}; got {element.tolist()}")
+    turned = positions.astype(np.float64) @ turns[element].transpose(0, 2, 1)
+    return wrap(turned + shift[:, None], box).astype(np.float32)
+
+
+def random_symmetry(
+    positions: Float32[np.ndarray, "b n d"], box: Float64[np.ndarray, " d"], *, rng: np.random.Generator
+) -> Float32[np.ndarray, "b n d"]:
+    """Return each configuration under its own random symmetry of the box and random shift.
+
+    Args:
+        positions: Coordinates, in sigma_AA.
+        box: Edge lengths, in sigma_AA; periodic.
+        rng: Draws the elements, then the shifts.
+    """
+    element = rng.integers(len(symmetries(box)), size=len(positions))
+    shift = rng.random((len(positions), len(box))) * box
+    return symmetry(positions, box, element=element, shift=shift)
+
+
+def log_picture(configuration: Configuration, *, pixels: int = 250) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the whole box as the source log drew it: 2-pixel dots on white, A orange under B blue, y upwards.
+
+    Args:
+        configuration: Two-dimensional; drawn to fill the longer edge.
+        pixels: Side of the square picture.
+
+    Raises:
+        ValueError: The configuration is not two-dimensional.
+    """
+    if configuration.dimension != 2:
+        raise ValueError(f"log_picture draws 2 dimensions; the configuration has {configuration.dimension}")
+    picture = np.full((pixels, pixels, 3), 255, np.uint8)
+    corner = (configuration.positions * (pixels / configuration.box.max())).astype(np.intp)
+    for species, colour in ((0, (255, 165, 0)), (1, (0, 0, 255))):
+        for offset in product((0, 1), repeat=2):
+            x, y = ((corner[configuration.species == species] + offset) % pixels).T
+            picture[pixels - 1 - y, x] = colour
+    return picture
+
+
+def pair_correlation(
+    configuration: Configuration, *, r_max: float = 4.0, n_bins: int = 80
+) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, "3 m"]]:
+    r"""Return the bin centres and the partial pair correlations :math:`g_{AA}, g_{AB}, g_{BB}`.
+
+    .. math:: g_{ab}(r) = \frac{V}{N_a N_b\,\Omega_d(r)\,\Delta r} \sum_{i \in a} \sum_{j \in b, j \ne i}
+              [\,r_{ij} \in \text{bin}\,]
+
+    Args:
+        configuration: At least two particles of each of A and B; periodic.
+        r_max: Upper edge of the last bin, in sigma_AA.
+        n_bins: Number of bins from 0 to ``r_max``.
+
+    Raises:
+        ValueError: ``r_max`` is not below half the box, a species is missing, or an axis is not periodic.
+    """
+    box, points = _freud_parts(configuration)
+    if not 0 < r_max < configuration.box.min() / 2:
+        raise ValueError(f"r_max must be below half the box edge {configuration.box.min() / 2:.3f}; got {r_max}")
+    g = np.empty((3, n_bins))
+    for row, (a, b) in enumerate(combinations_with_replacement((0, 1), 2)):
+        like = a == b
+        # freud counts N, not N - 1, possible partners of a particle of the same species
+        finite = len(points[a]) / (len(points[a]) - 1) if like else 1.0
+        rdf = freud.density.RDF(bins=n_bins, r_max=r_max)
+        rdf.compute((box, points[b]), query_points=None if like else points[a], reset=True)
+        g[row] = rdf.rdf * finite
+    return np.asarray(rdf.bin_centers, np.float64), g
+
+
+def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
+    r"""Return the names and values of a configuration's local order.
+
+    Coordination numbers count the neighbours in the first shell of the mixture's :math:`g_{ab}(r)`; bond order is
+    :math:`\psi_6` (2D) or Steinhardt's :math:`q_6` (3D) over the six (twelve) nearest neighbours, as the magnitude of
+    the sample's average and as the average of the particles' magnitudes.
+
+    Args:
+        configuration: At least two particles of each of A and B; periodic.
+
+    Raises:
+        ValueError: A species is missing or an axis is not periodic.
+
+    References:
+        Steinhardt, Nelson & Ronchetti, 1983, doi:10.1103/PhysRevB.28.784
+        Halperin & Nelson, 1978, doi:10.1103/PhysRevLett.41.121
+    """
+    box, points = _freud_parts(configuration)
+    names, values = [], []
+    for a, b in product((0, 1), repeat=2):
+        query = freud.locality.AABBQuery(box, points[b])
+        shell = {"mode": "ball", "r_max": _FIRST_SHELL[a + b], "exclude_ii": a == b}
+        bonds = query.query(points[a], shell).toNeighborList()
+        names.append(f"neighbours_{'AB'[a]}{'AB'[b]}")
+        values.append(len(bonds) / len(points[a]))
+        names.append(f"distance_{'AB'[a]}{'AB'[b]}")
+        values.append(float(bonds.distances.mean()) if len(bonds) else _FIRST_SHELL[a + b])
+    together = (box, np.concatenate(points))
+    if configuration.dimension == 2:
+        psi = freud.order.Hexatic(k=6).compute(together, neighbors={"num_neighbors": 6}).particle_order
+        names += ["psi6_global", "psi6_mean"]
+        values += [float(np.abs(psi.mean())), float(np.abs(psi).mean())]
+    else:
+        steinhardt = freud.order.Steinhardt(l=6).compute(together, neighbors={"num_neighbors": 12})
+        names += ["q6_global", "q6_mean"]
+        values += [float(steinhardt.order), float(steinhardt.particle_order.mean())]
+    return tuple(names), np.array(values)
+
+
+# Radii that hold the first shell of g_AA, g_AB and g_BB of the Kob-Andersen mixtures, in sigma_AA.
+_FIRST_SHELL = (1.4, 1.2, 1.2)
+
+
+def _freud_parts(configuration: Configuration) -> tuple[freud.box.Box, list[Float32[np.ndarray, "n 3"]]]:
+    """Return freud's box and the centred, three-component positions of A and of B."""
+    if configuration.periodic is not None and not configuration.periodic.all():
+        raise ValueError(f"configuration must be periodic along every axis; got {configuration.periodic.tolist()}")
+    counts = [int((configuration.species == species).sum()) for species in (0, 1)]
+    if min(counts) < 2:
+        raise ValueError(f"configuration must have at least two A and two B; got {counts[0]} and {counts[1]}")
+    edges = configuration.box.tolist()
+    box = freud.box.Box(*edges) if len(edges) == 3 else freud.box.Box(*edges, is2D=True)
+    centred = np.zeros((len(configuration.positions), 3), np.float32)
+    centred[:, : len(edges)] = configuration.positions - configuration.box / 2
+    return box, [centred[configuration.species == species] for species in (0, 1)]
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _draw(
+    positions: Float32[np.ndarray, "b n 2"],
+    species: Int32[np.ndarray, " n"],
+    box: Float64[np.ndarray, " 2"],
+    radius: Float64[np.ndarray, " c"],
+    height: int,
+    width: int,
+    halo: int,
+    pictures: UInt8[np.ndarray, "b c h w"],
+) -> None:
+    """Fill ``pictures`` with discs; pixel (i, j) of the box is at (i + halo, j + halo) of the picture.
+
+    The disc is drawn once inside the box, wrapped; the halo is then copied from the inside, columns before rows.
+    """
+    sx, sy = height / box[0], width / box[1]
+    scale = math.sqrt(sx * sy)
+    ax, ay = scale / sx, scale / sy
+    for b in range(positions.shape[0]):
+        pictures[b] = 0
+        for i in range(positions.shape[1]):
+            channel = pictures[b, species[i]]
+            rim = radius[species[i]] * scale + 0.5
+            full = max(rim - 1.0, 0.0) ** 2
+            x, y = positions[b, i, 0] * sx, positions[b, i, 1] * sy
+            reach = int(rim / ax) + 1
+            for row in range(math.floor(x) - reach, math.floor(x) + reach + 1):
+                dx = (row + 0.5 - x) * ax
+                chord = rim * rim - dx * dx
+                if chord <= 0:
+                    continue
+                half = math.sqrt(chord) / ay
+                first, last = math.ceil(y - half - 0.5), math.floor(y + half - 0.5)
+                p, q = row % height + halo, first % width + halo
+                for column in range(first, last + 1):
+                    dy = (column + 0.5 - y) * ay
+                    r2 = dx * dx + dy * dy
+                    if r2 <= full:
+                        channel[p, q] = 255
+                    else:
+                        coverage = 255.0 * (rim - math.sqrt(r2)) + 0.5
+                        channel[p, q] = min(255, channel[p, q] + max(0, int(coverage)))
+                    q += 1
+                    if q == width + halo:
+                        q = halo
+        for c in range(pictures.shape[1]):
+            channel = pictures[b, c]
+            for p in range(halo, height + halo):
+                for h in range(halo):
+                    channel[p, halo - 1 - h] = channel[p, halo + (width - 1 - h) % width]
+                    channel[p, halo + width + h] = channel[p, halo + h % width]
+            for h in range(halo):
+                channel[halo - 1 - h] = channel[halo + (height - 1 - h) % height]
+                channel[halo + height + h] = channel[halo + h % height]
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _nearest(
+    positions: Float64[np.ndarray, "b n 3"],
+    box: Float64[np.ndarray, " 3"],
+    n_cells: Integer[np.ndarray, " 3"],
+    neighbours: Int32[np.ndarray, "b n k"],
+    distances: Float32[np.ndarray, "b n k"],
+) -> None:
+    """Fill in the exact nearest neighbours by growing shells of cells; 2D has one layer of cells at z = 0.
+
+    Shell s holds the cells whose largest offset is s. Along an axis of m cells only the m different offsets
+    -(m-1)//2 .. m//2 are visited, so that no particle is seen twice in a small box. The search of a particle ends
+    when its k-th distance is within the slab already searched along every axis that still has unseen cells.
+    """
+    n, k = positions.shape[1], neighbours.shape[2]
+    n_total = n_cells[0] * n_cells[1] * n_cells[2]
+    edge = box / n_cells
+    cell = np.empty((n, 3), np.int64)
+    home = np.empty(n, np.int64)
+    order = np.empty(n, np.int64)
+    placed = np.empty((n, 3))
+    best = np.empty(k)
+    index = np.empty(k, np.int64)
+    low, high = -((n_cells - 1) // 2), n_cells // 2
+    for b in range(positions.shape[0]):
+        start = np.zeros(n_total + 1, np.int64)
+        for i in range(n):
+            for axis in range(3):
+                cell[i, axis] = min(int(positions[b, i, axis] / edge[axis]), n_cells[axis] - 1)
+            home[i] = (cell[i, 0] * n_cells[1] + cell[i, 1]) * n_cells[2] + cell[i, 2]
+            start[home[i] + 1] += 1
+        start = np.cumsum(start)
+        free = start.copy()
+        for i in range(n):
+            slot = free[home[i]]
+            free[home[i]] += 1
+            order[slot] = i
+            placed[slot] = positions[b, i]
+        for slot in range(n):
+            i = order[slot]
+            found, shell = 0, 0
+            while True:
+                for u in range(max(-shell, low[0]), min(shell, high[0]) + 1):
+                    cu = (cell[i, 0] + u) % n_cells[0]
+                    for v in range(max(-shell, low[1]), min(shell, high[1]) + 1):
+                        cv = (cell[i, 1] + v) % n_cells[1]
+                        for w in range(max(-shell, low[2]), min(shell, high[2]) + 1):
+                            if max(abs(u), abs(v), abs(w)) != shell:
+                                continue
+                            c = (cu * n_cells[1] + cv) * n_cells[2] + (cell[i, 2] + w) % n_cells[2]
+                            for other in range(start[c], start[c + 1]):
+                                if other == slot:
+                                    continue
+                                r2 = 0.0
+                                for axis in range(3):
+                                    dr = abs(placed[slot, axis] - placed[other, axis])
+                                    dr = min(dr, box[axis] - dr)
+                                    r2 += dr * dr
+                                if found < k:
+                                    t = found
+                                    found += 1
+                                elif r2 < best[k - 1]:
+                                    t = k - 1
+                                else:
+                                    continue
+                                while t > 0 and best[t - 1] > r2:
+                                    best[t], index[t] = best[t - 1], index[t - 1]
+                                    t -= 1
+                                best[t], index[t] = r2, order[other]
+                searched = np.inf
+                for axis in range(3):
+                    if shell < high[axis]:
+                        inside = placed[slot, axis] - cell[i, axis] * edge[axis]
+                        searched = min(searched, shell * edge[axis] + min(inside, edge[axis] - inside))
+                if searched == np.inf or (found == k and best[k - 1] <= searched * searched):
+                    break
+                shell += 1
+            for t in range(k):
+                neighbours[b, i, t] = index[t]
+                distances[b, i, t] = math.sqrt(best[t])
+
+
+VIEWS = {view.__name__.lower(): view for view in (Image, Graph)}

@@ -1,0 +1,99 @@
+"""What every view promises: the order of the particles does not matter, nor where the boundary is."""
+
+import numpy as np
+import pytest
+
+from vitrify.views import VIEWS, Graph, Image, symmetries, symmetry
+
+BOX = np.array([8.0, 8.0])
+
+
+def sample(n_frames=3, n=70):
+    rng = np.random.default_rng(0)
+    return (rng.random((n_frames, n, 2)) * BOX).astype(np.float32), np.repeat([0, 1], [45, 25])
+
+
+def moved(positions, *, element=0, shift=(0.0, 0.0)):
+    n_frames = len(positions)
+    return symmetry(positions, BOX, element=np.full(n_frames, element), shift=np.tile(np.array(shift), (n_frames, 1)))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_first_axis_is_the_configuration(name):
+    positions, species = sample()
+    together = VIEWS[name]()(positions, species, BOX)
+    for i in range(len(positions)):
+        alone = VIEWS[name]()(positions[i : i + 1], species, BOX)
+        for many, one in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(many[i], one[0])
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_settings_survive_json(name):
+    view = VIEWS[name]()
+    assert VIEWS[name].model_validate_json(view.model_dump_json()) == view
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_inputs_are_left_alone(name):
+    positions, species = sample()
+    before = positions.copy(), species.copy(), BOX.copy()
+    VIEWS[name]()(positions, species, BOX)
+    for array, copy in zip((positions, species, BOX), before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_particles_outside_the_box_are_their_images(name):
+    positions, species = sample()
+    outside = positions.copy()
+    outside[:, ::3] += BOX.astype(np.float32)
+    outside[:, ::5] -= BOX.astype(np.float32)
+    for one, other in zip(VIEWS[name]()(positions, species, BOX), VIEWS[name]()(outside, species, BOX), strict=True):
+        np.testing.assert_allclose(one, other, atol=1 if name == "image" else 1e-5)
+
+
+def test_a_reordered_sample_gives_the_same_picture():
+    positions, species = sample()
+    order = np.random.default_rng(1).permutation(len(species))
+    np.testing.assert_array_equal(
+        Image()(positions, species, BOX)[0], Image()(positions[:, order], species[order], BOX)[0]
+    )
+
+
+def test_a_reordered_sample_gives_the_same_graph():
+    positions, species = sample()
+    order = np.random.default_rng(1).permutation(len(species))
+    neighbours, distances, _ = Graph()(positions, species, BOX)
+    again, shuffled, carried = Graph()(positions[:, order], species[order], BOX)
+    np.testing.assert_array_equal(shuffled, distances[:, order])
+    np.testing.assert_array_equal(order[again], neighbours[:, order])
+    np.testing.assert_array_equal(carried[0], species[order])
+
+
+@pytest.mark.parametrize("element", range(8))
+def test_a_graph_does_not_see_shifts_turns_and_mirrors(element):
+    positions, species = sample()
+    neighbours, distances, _ = Graph()(positions, species, BOX)
+    again, same, _ = Graph()(moved(positions, element=element, shift=(3.3, 7.7)), species, BOX)
+    np.testing.assert_allclose(same, distances, atol=5e-6)
+    assert (again == neighbours).mean() > 0.99  # neighbours at nearly the same distance may change places
+
+
+def test_a_picture_moves_with_the_sample():
+    positions, species = sample()
+    (picture,) = Image()(positions, species, BOX)
+    (shifted,) = Image()(moved(positions, shift=(16 / 8, -24 / 8)), species, BOX)
+    assert np.abs(shifted - np.roll(picture, (16, -24), axis=(2, 3)).astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("element", range(8))
+def test_a_picture_turns_with_the_sample(element):
+    positions, species = sample()
+    (picture,) = Image()(positions, species, BOX)
+    (turned,) = Image()(moved(positions, element=element), species, BOX)
+    centre = np.arange(64) + 0.5
+    grid = np.stack(np.meshgrid(centre, centre, indexing="ij"), -1)
+    source = np.floor((grid @ symmetries(BOX)[element]) % 64).astype(int)  # the inverse of a turn is its transpose
+    expected = picture[:, :, source[..., 0], source[..., 1]].astype(int)
+    assert np.abs(turned - expected).max() <= 1
