@@ -12,6 +12,7 @@ __all__ = ["BASELINES", "Fitted", "descriptors", "e_is", "e_pot", "fit", "g_r"]
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import freud
 import numpy as np
 from jaxtyping import Float, Integer
 from sklearn.linear_model import LogisticRegression
@@ -66,7 +67,7 @@ def fit(
 
 def e_pot(data: Labelled) -> Float[np.ndarray, "b 1"]:
     """Return the potential energy per particle of the thermal configuration, in epsilon_AA: a thermometer."""
-    return data.e_pot[:, None]
+    return np.asarray(data.e_pot[:, None])
 
 
 def e_is(data: Labelled) -> Float[np.ndarray, "b 1"]:
@@ -83,12 +84,14 @@ def g_r(data: Labelled, *, r_max: float = 4.0, n_bins: int = 80) -> Float[np.nda
         n_bins: Number of bins of each partial.
     """
     reach = min(r_max, 0.499 * float(data.box.min()))
-    return np.stack([pair_correlation(c, r_max=reach, n_bins=n_bins)[1].ravel() for c in _configurations(data)])
+    with freud.parallel.NumThreads(1):
+        return np.stack([pair_correlation(c, r_max=reach, n_bins=n_bins)[1].ravel() for c in _configurations(data)])
 
 
 def descriptors(data: Labelled) -> Float[np.ndarray, "b f"]:
     """Return the coordination numbers, bond lengths and bond orders of each configuration."""
-    return np.stack([local_descriptors(configuration)[1] for configuration in _configurations(data)])
+    with freud.parallel.NumThreads(1):  # a small system gains nothing from more, and studies run side by side
+        return np.stack([local_descriptors(configuration)[1] for configuration in _configurations(data)])
 
 
 def _configurations(data: Labelled) -> Iterator[Configuration]:

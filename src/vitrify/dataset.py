@@ -72,6 +72,17 @@ class Labelled:
     e_pot: Float64[np.ndarray, " b"]
     e_is: Float64[np.ndarray, " b"]
 
+    def take(self, keep: Bool[np.ndarray, " b"]) -> "Labelled":
+        """Return the configurations chosen by a mask."""
+        return replace(
+            self,
+            positions=self.positions[keep],
+            label=self.label[keep],
+            run=self.run[keep],
+            e_pot=self.e_pot[keep],
+            e_is=self.e_is[keep],
+        )
+
     def of_runs(self, runs: Integer[np.ndarray, " r"]) -> "Labelled":
         """Return the configurations whose run is among ``runs``.
 
@@ -82,14 +93,7 @@ class Labelled:
         label = self.label[keep]
         if not (0 < label.sum() < len(label)):
             raise ValueError(f"runs must hold both classes; {len(runs)} runs hold {label.sum()} of {len(label)} glass")
-        return replace(
-            self,
-            positions=self.positions[keep],
-            label=label,
-            run=self.run[keep],
-            e_pot=self.e_pot[keep],
-            e_is=self.e_is[keep],
-        )
+        return self.take(keep)
 
 
 @jaxtyped(typechecker=beartype)

@@ -67,7 +67,7 @@ class Fire(BaseModel):
     force_rms: PositiveFloat = Field(2e-4, description="Converged when the rms force component is below this ...")
     force_max: PositiveFloat = Field(2e-3, description="... and the largest force on any particle below this")
     max_evaluations: PositiveInt = Field(20_000, description="Force evaluations after which a record is flagged")
-    dt_max: PositiveFloat = Field(0.04, description="Largest time step")
+    dt_max: PositiveFloat = Field(0.035, description="Largest time step")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -287,7 +287,7 @@ class _Work:
             shift=4 * (mixture.cutoff**-12 - mixture.cutoff**-6),
         )
         mean = mixture.density * (np.pi if d == 2 else 4 / 3 * np.pi) * (reach + skin) ** d
-        capacity = int(min(n, room * (1.5 * mean + 16)))
+        capacity = int(min(n, room * (1.5 * mean + 16))) + width
         groups = n // width + 4
 
         def integers(*shape: int) -> np.ndarray:
@@ -301,9 +301,8 @@ class _Work:
             bin_fill=integers(bins * rows ** (d - 1)),
             row_start=integers(rows ** (d - 1), bins + 2 * ghost + 1),
             row_fill=integers(rows ** (d - 1), bins + 2 * ghost),
-            sorted_positions=integers(d, 3 * n + width),
-            sorted_ids=integers(3 * n + width),
-            scratch=integers(3 * n + width),
+            sorted_positions=integers(d, 2 * n + width),
+            sorted_ids=integers(2 * n + width),
             found=integers(n, capacity),
             n_found=integers(n),
             members=integers(groups, width),

@@ -127,7 +127,7 @@ def cooling_curve(results: Results) -> Figure:
     return figure
 
 
-def scores_against_temperature(results: Results, *, metric: str) -> Figure:
+def scores_against_temperature(results: Results, metric: str) -> Figure:
     """Return one small panel for each model and input: a score against the liquid's temperature, red and green.
 
     Args:

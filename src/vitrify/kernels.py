@@ -75,8 +75,7 @@ class Lists(NamedTuple):
     row_fill: np.ndarray  # (rows, bins + 2 ghost)
     sorted_positions: np.ndarray  # (d, 2n + W) coordinates in bin order, ghosts included
     sorted_ids: np.ndarray  # (2n + W,)
-    scratch: np.ndarray  # (2n + W,) one particle's neighbours
-    found: np.ndarray  # (n, capacity) neighbours of each particle
+    found: np.ndarray  # (n, capacity) neighbours of each particle; the last W places stay free
     n_found: np.ndarray  # (n,)
     members: np.ndarray  # (groups, W)
     group_start: np.ndarray  # (groups + 1,) first row of each group
@@ -112,12 +111,14 @@ def _gather(builder: Any, positions: Any, ids: list[Any], d: int) -> list[Any]:
     particle, table = ir.IntType(32 * words), ir.VectorType(_I32, words * WIDTH)
     rows = builder.bitcast(positions, particle.as_pointer())
     packed = ir.Constant(ir.VectorType(particle, WIDTH), ir.Undefined)
-    for lane, index in enumerate(ids):
+    # lanes 0 1 4 5 ... before 2 3 6 7 ...: then coordinates are taken apart without crossing 128-bit lanes
+    slots = [lane % 4 // 2 * (WIDTH // 2) + lane // 4 * 2 + lane % 2 for lane in range(WIDTH)]
+    for slot, index in zip(slots, ids, strict=True):
         value = builder.load(builder.gep(rows, [index]))
-        value.align = 4 * words if d == 2 else 4
-        packed = builder.insert_element(packed, value, ir.Constant(_I32, lane))
+        value.align = 4
+        packed = builder.insert_element(packed, value, ir.Constant(_I32, slot))
     flat = builder.bitcast(packed, table)
-    picks = [ir.Constant(_INTS, [words * lane + axis for lane in range(WIDTH)]) for axis in range(d)]
+    picks = [ir.Constant(_INTS, [words * slot + axis for slot in slots]) for axis in range(d)]
     return [builder.shuffle_vector(flat, ir.Constant(table, ir.Undefined), pick) for pick in picks]
 
 
@@ -173,19 +174,21 @@ def _force_group(typing, edges, positions, neighbours, row0, row1, members, grou
 
 
 @intrinsic
-def _near(typing, edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A):  # noqa: ARG001
-    """Return a bit for each of the ``WIDTH`` sorted particles from ``q`` on that is in list range of ``here``."""
-    signature = types.int64(edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A)
+def _near(typing, edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A, me):  # noqa: ARG001
+    """Return a bit for each of the ``WIDTH`` sorted particles from ``q`` on, but ``me``, in list range of ``here``."""
+    signature = types.int64(edges, sorted_positions, stride, sorted_ids, q, here, radius2_A, radius2_B, n_A, me)
     d = edges.count
 
     def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
         coordinates, ids = (_pointer(context, b, signature.args[k], args[k]) for k in (1, 3))
         centre = [_splat(b, b.extract_value(args[5], axis), _INTS) for axis in range(d)]
-        is_B = b.icmp_signed(">=", _vector_load(b, ids, args[4], _INTS), _splat(b, b.trunc(args[8], _I32), _INTS))
+        others = _vector_load(b, ids, args[4], _INTS)
+        is_B = b.icmp_signed(">=", others, _splat(b, b.trunc(args[8], _I32), _INTS))
         offsets = [b.add(args[4], b.mul(args[2], ir.Constant(_I64, axis))) for axis in range(d)]
         _, r2 = _separation2(b, centre, [_vector_load(b, coordinates, offset, _INTS) for offset in offsets])
         radius2 = b.select(is_B, _splat(b, args[7], _FLOATS), _splat(b, args[6], _FLOATS))
-        return b.zext(b.bitcast(b.fcmp_ordered("<", r2, radius2), ir.IntType(WIDTH)), _I64)
+        not_me = b.icmp_signed("!=", others, _splat(b, b.trunc(args[9], _I32), _INTS))
+        return b.zext(b.bitcast(b.and_(b.fcmp_ordered("<", r2, radius2), not_me), ir.IntType(WIDTH)), _I64)
 
     return signature, codegen
 
@@ -269,26 +272,20 @@ def _find_neighbours(edges, positions, n, n_A, n_ghost, lists):
         a = 1 if i >= n_A else 0
         row, b = lists.bin_of[i, 0], lists.bin_of[i, 1]
         here = (positions[i, 0], positions[i, 1]) if d == 2 else (positions[i, 0], positions[i, 1], positions[i, d - 1])
-        count = 0
+        found, count = lists.found[i], 0
         for step in range(lists.row_around.shape[1]):
             other = lists.row_around[row, step]
             start, stop = lists.row_start[other, b], lists.row_start[other, b + 2 * n_ghost + 1]
             for q in range(start, stop, WIDTH):
+                if count + WIDTH > found.size:
+                    return False
                 mask = _near(edges, lists.sorted_positions, stride, lists.sorted_ids, np.int64(q), here,
-                             lists.radius2[a, 0], lists.radius2[a, 1], np.int64(n_A))  # fmt: skip
+                             lists.radius2[a, 0], lists.radius2[a, 1], np.int64(n_A), np.int64(i))  # fmt: skip
                 mask &= (np.int64(1) << min(WIDTH, stop - q)) - 1
                 for lane in range(WIDTH):  # without branches: half of them would be mispredicted
-                    lists.scratch[count] = lists.sorted_ids[q + lane]
+                    found[count] = lists.sorted_ids[q + lane]
                     count += (mask >> lane) & 1
-        if count - 1 > lists.found.shape[1]:
-            return False
-        kept = 0
-        for k in range(count):
-            j = lists.scratch[k]
-            if j != i:
-                lists.found[i, kept] = j
-                kept += 1
-        lists.n_found[i] = kept
+        lists.n_found[i] = count
     return True
 
 

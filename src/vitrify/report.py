@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 from vitrify import figures
 from vitrify.baselines import BASELINES
+from vitrify.parallel import spread as spread_over_processes
 from vitrify.transition import TgEstimate, spread
 
 Results = dict[str, Any]
@@ -56,7 +57,14 @@ def conclusions(results: Results) -> list[str]:
     return [sentence for part in parts for sentence in part(results)]
 
 
-def write(results: Results, pictures: Mapping[str, Pictures], out: Path) -> Path:
+def write(
+    results: Results,
+    pictures: Mapping[str, Pictures],
+    out: Path,
+    *,
+    n_workers: int = 1,
+    progress: Callable[[float, float], None] = lambda _done, _total: None,
+) -> Path:
     """Write ``OUT/report.html`` and every figure under ``OUT/figures``; return the page's path.
 
     Args:
@@ -64,29 +72,60 @@ def write(results: Results, pictures: Mapping[str, Pictures], out: Path) -> Path
         pictures: For each input, the arguments of `vitrify.figures.as_the_network_sees`: glass and liquid as the
             network sees them, then as the log drew them.
         out: Folder of the study; created if absent.
+        n_workers: Processes that draw.
+        progress: Told the figures drawn and the figures in all.
     """
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    shown: dict[str, str] = {}
-
-    def add(name: str, figure: Figure, data: Mapping[str, Sequence]) -> None:
-        save(figure, folder, name, data)
-        shown[name] = "data:image/svg+xml;base64," + base64.b64encode((folder / f"{name}.svg").read_bytes()).decode()
-
     scores = _score_columns(results["classification"])
-    curve = results["cooling_curve"]
-    add("cooling_curve", figures.cooling_curve(results), _curve_columns(curve))
+    drawings = [
+        _Drawing(folder, "cooling_curve", figures.cooling_curve, (results,), _curve_columns(results["cooling_curve"])),
+    ]
     if scores:
-        add("progress", figures.progress_plot(results), scores)
-    for metric in ("accuracy", "auc", "accuracy_rethresholded") if scores else ():
-        add(metric, figures.scores_against_temperature(results, metric=metric), scores)
-    for name, four in pictures.items():
-        add(f"pictures_{name}", figures.as_the_network_sees(*four), {})
-    for entry in results["learning_curves"]:
-        add(_learning_name(entry), figures.learning_curves(entry), entry["history"])
+        drawings.append(_Drawing(folder, "progress", figures.progress_plot, (results,), scores))
+    drawings += [
+        _Drawing(folder, metric, figures.scores_against_temperature, (results, metric), scores)
+        for metric in ("accuracy", "auc", "accuracy_rethresholded")
+        if scores
+    ]
+    drawings += [
+        _Drawing(folder, f"pictures_{name}", figures.as_the_network_sees, four, {}) for name, four in pictures.items()
+    ]
+    drawings += [
+        _Drawing(folder, _learning_name(entry), figures.learning_curves, (entry,), entry["history"])
+        for entry in results["learning_curves"]
+    ]
+    done = 0.0
+
+    def tick(amount: float) -> None:
+        nonlocal done
+        done += amount
+        progress(done, len(drawings))
+
+    spread_over_processes(_draw, drawings, n_workers=n_workers, progress=tick)
+    shown = {
+        drawing.name: "data:image/svg+xml;base64,"
+        + base64.b64encode((folder / f"{drawing.name}.svg").read_bytes()).decode()
+        for drawing in drawings
+    }
     path = out / "report.html"
     path.write_text(_page(results, shown, list(pictures)), encoding="utf-8")
     return path
+
+
+class _Drawing(NamedTuple):
+    """One figure to draw and save."""
+
+    folder: Path
+    name: str
+    draw: Callable[..., Figure]
+    values: tuple[Any, ...]
+    data: Mapping[str, Sequence]
+
+
+def _draw(drawing: _Drawing, tick: Callable[[float], None]) -> None:
+    save(drawing.draw(*drawing.values), drawing.folder, drawing.name, drawing.data)
+    tick(1)
 
 
 def save(figure: Figure, folder: Path, name: str, data: Mapping[str, Sequence]) -> None:
@@ -98,8 +137,9 @@ def save(figure: Figure, folder: Path, name: str, data: Mapping[str, Sequence]) 
         name: File name without suffix.
         data: Columns of the CSV, which may differ in length; no CSV is written without any.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout is found; finding it again for each format takes most of the time
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout is found; finding it again for each format takes most of the time
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     figure.savefig(folder / f"{name}.png", dpi=160, metadata={"Software": None})

@@ -4,11 +4,11 @@ One run is one folder, named by the hash of its settings::
 
     workspace/<hash>/thermal.gsd      trajectory, one frame per record, flushed at every frame
                      inherent.gsd     its inherent structures
-                     restart.npz      exact state after the last record kept; removed when the run is complete
+                     restart.npy      exact state after the last record kept; removed when the run is complete
                      energies.h5      per-record table, written when the run is complete
                      signac_job_document.json   wall time, versions, machine
 
-Records are appended first and ``restart.npz`` is replaced after them, so a process killed at any moment loses at most
+Records are appended first and ``restart.npy`` is replaced after them, so a process killed at any moment loses at most
 the record in hand: the next call repeats it, to the same bits.
 """
 
@@ -37,7 +37,6 @@ import os
 import pickle
 import platform
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -58,6 +57,8 @@ from vitrify.simulate import Frame, Simulate, cool
 
 VERSION = 1
 """Bumped when the same settings would give another trajectory."""
+
+_RESTART = [("k", np.int64), ("edge", np.float64), ("simulate_s", np.float64), ("minimise_s", np.float64)]
 
 _PATIENCE_S = 20.0  # for a killed process's last write to end
 
@@ -97,7 +98,7 @@ class RunFolder:
         self.path = Path(self._job.path)
         self._open = contextlib.ExitStack()
         self._files: tuple[Any, Any] | None = None
-        self._seconds: dict[str, float] | None = None
+        self._seconds = {"simulate_s": 0.0, "minimise_s": 0.0}
 
     def __enter__(self) -> "RunFolder":
         self.path.mkdir(parents=True, exist_ok=True)
@@ -124,20 +125,21 @@ class RunFolder:
         Raises:
             DamagedFileError: The restart file cannot be read.
         """
-        path = self.path / "restart.npz"
+        path = self.path / "restart.npy"
         if not path.exists():
             return None
         try:
-            with np.load(io.BytesIO(path.read_bytes())) as kept:
-                state = State(
-                    mixture=MIXTURES[self._settings.mixture],
-                    edge=float(kept["edge"]),
-                    positions=kept["positions"],
-                    velocities=kept["velocities"],
-                )
-                return int(kept["k"]), state
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            kept = np.load(io.BytesIO(path.read_bytes()))
+            state = State(
+                mixture=MIXTURES[self._settings.mixture],
+                edge=float(kept["edge"]),
+                positions=kept["positions"],
+                velocities=kept["velocities"],
+            )
+            self._seconds = {name: float(kept[name]) for name in self._seconds}
+        except (ValueError, IndexError, EOFError) as error:
             raise DamagedFileError(self._advice(path, error)) from error
+        return int(kept["k"]), state
 
     def append(self, frame: Frame) -> None:
         """Keep one record; returns once it is on disk.
@@ -153,16 +155,16 @@ class RunFolder:
         scalars = {"max_force": minimum.max_force, "converged": minimum.converged} | _named("e_is", minimum.energies)
         scalars["n_evaluations"] = minimum.n_evaluations
         _append(inherent, frame.k, minimum.state, scalars, self._step(frame.k))
+        shape = frame.state.positions.shape
+        kept = np.zeros((), np.dtype([*_RESTART, ("positions", np.int32, shape), ("velocities", np.float32, shape)]))
+        kept["k"], kept["edge"] = frame.k, frame.state.edge
+        kept["positions"], kept["velocities"] = frame.state.positions, frame.state.velocities
+        for name in self._seconds:
+            self._seconds[name] += getattr(frame, name)
+            kept[name] = self._seconds[name]
         buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            k=frame.k,
-            edge=frame.state.edge,
-            positions=frame.state.positions,
-            velocities=frame.state.velocities,
-            **self._spent_with(frame),  # type: ignore[arg-type]
-        )
-        _write(self.path / "restart.npz", buffer.getvalue())
+        np.save(buffer, kept)
+        _write(self.path / "restart.npy", buffer.getvalue())
 
     def finish(self) -> None:
         """Write the table of energies and the run's record; afterwards the run is :attr:`finished`."""
@@ -177,7 +179,7 @@ class RunFolder:
         table["converged"] = table["converged"].astype(bool)
         self._job.document.update(
             {
-                **self._spent(),
+                **self._seconds,
                 "machine": platform.platform(),
                 "versions": versions(),
             }
@@ -187,7 +189,7 @@ class RunFolder:
             for name, column in table.items():
                 file.create_dataset(name, data=column)
         _write(self.path / "energies.h5", buffer.getvalue())
-        (self.path / "restart.npz").unlink(missing_ok=True)
+        (self.path / "restart.npy").unlink(missing_ok=True)
 
     def table(self) -> dict[str, np.ndarray]:
         """Return the per-record table of a finished run: temperatures, energies, largest force, convergence.
@@ -249,21 +251,6 @@ class RunFolder:
     def _step(self, k: int) -> int:
         ramp = self._settings.cool
         return self._settings.n_equilibrate + k * (ramp.n_steps // ramp.n_frames)
-
-    def _spent(self) -> dict[str, float]:
-        """Return the seconds spent on the records kept."""
-        if self._seconds is None:
-            path = self.path / "restart.npz"
-            self._seconds = {"simulate_s": 0.0, "minimise_s": 0.0}
-            if path.exists():
-                with np.load(path) as kept:
-                    self._seconds = {name: float(kept[name]) for name in self._seconds}
-        return self._seconds
-
-    def _spent_with(self, frame: Frame) -> dict[str, float]:
-        spent = self._spent()
-        self._seconds = {name: seconds + getattr(frame, name) for name, seconds in spent.items()}
-        return self._seconds
 
     def _advice(self, path: Path, reason: object) -> str:
         return (

@@ -1,0 +1,49 @@
+# Every target builds its own virtual environment once, in .venv, and reuses it.
+PYTHON ?= python3
+# On a machine of your own, choose the PyTorch build that fits it: make quickstart TORCH="torch --index-url ..."
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: quickstart test test-all check bench docs clean
+
+quickstart: .venv/installed
+	$(BIN)/vitrify quickstart --out quickstart
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-all: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv quickstart bench.json docs/_build
+
+.venv/torch: constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) $(TORCH)
+	touch $@
+
+.venv/installed: .venv/torch pyproject.toml
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(PIP) --editable ".[docs]"
+	touch $@

@@ -1,0 +1,237 @@
+"""The ``vitrify`` command: words in, one library call, words out.
+
+Progress and messages go to stderr, the answer to stdout. A failed command says what to do and exits with 1;
+Ctrl-C exits with 130, and the same command continues.
+"""
+
+__all__ = ["main"]
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import vitrify
+
+if TYPE_CHECKING:
+    from vitrify.study import Study
+
+_HELP = """vitrify: glass or liquid, where is the transition, and is the network only computing the energy?
+
+  vitrify quickstart [--out DIR]           the whole job on 64 small coolings, in minutes
+  vitrify run STUDY.toml [--out DIR]       the same for your own study; any setting can be overridden,
+                                           for example --simulate.n-runs 128
+  vitrify simulate STUDY.toml [--out DIR]  only cool and minimise
+  vitrify report DIR                       write the report page of a finished study again
+
+Every command takes --help, --json (its result as one JSON object on stdout), --workers N and --debug
+(show the traceback of an error). A command that was interrupted continues where it stopped.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    commands = {"quickstart": _quickstart, "run": _run, "simulate": _simulate, "report": _report}
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_HELP, end="")
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        print(f"vitrify {vitrify.__version__}")
+        sys.exit(0)
+    if words[0] not in commands:
+        _fail(f"there is no command {words[0]!r}; choose one of {', '.join(commands)}: see vitrify --help")
+    signal.signal(signal.SIGTERM, _interrupt)  # what a queue sends before its limit
+    if "--debug" in words:
+        commands[words[0]]([word for word in words[1:] if word != "--debug"])
+        sys.exit(0)
+    try:
+        commands[words[0]](words[1:])
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; what was finished is kept: run the same command to continue")
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        _fail("PyTorch is not installed: choose a build for your machine and install it, for example pip install torch")
+    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as error:
+        _fail(_message(error))
+    sys.exit(0)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """What every command takes."""
+
+    json: bool = False
+    """Print the result as one JSON object."""
+    workers: int | None = None
+    """Processes; all cores by default."""
+
+
+def _quickstart(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Quickstart(_Common):
+        out: Path = Path("quickstart")
+        """Folder of the results; created, and continued if it is there."""
+
+    given = _parse(Quickstart, words, "quickstart", "Cool 64 small liquids into glasses, learn, locate, report.")
+    from vitrify import study  # PyTorch takes a second: not before the words are known to be right
+
+    _investigate(study.quickstart(), given.out, given)
+
+
+def _run(words: list[str]) -> None:
+    chosen, given = _study_words(words, "run", "Run a study: cool, learn, locate, report.")
+    _investigate(chosen, given.out, given)
+
+
+def _simulate(words: list[str]) -> None:
+    chosen, given = _study_words(words, "simulate", "Cool and minimise the ensemble of a study.")
+    from vitrify import study
+
+    with _progress() as progress:
+        spent = study.simulate(chosen, given.out, n_workers=_workers(given), progress=progress)
+    answer = {"data": str(given.out / "data"), "n_runs": chosen.simulate.n_runs, **spent}
+    _answer(given, answer, f"{chosen.simulate.n_runs} runs in {given.out / 'data'}")
+
+
+def _report(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Report(_Common):
+        out: Annotated[Path, tyro.conf.Positional]
+        """Folder of a finished study."""
+
+    given = _parse(Report, words, "report", "Write the report page of a finished study again.")
+    from vitrify import study
+
+    with _progress() as progress:
+        results = study.report_again(given.out, n_workers=_workers(given), progress=progress)
+    _summary(results, given.out, given)
+
+
+def _investigate(chosen: "Study", out: Path, given: Any) -> None:
+    from vitrify import study
+
+    with _progress() as progress:
+        results = study.run(chosen, out, n_workers=_workers(given), progress=progress)
+    _summary(results, out, given)
+
+
+def _summary(results: dict[str, Any], out: Path, given: Any) -> None:
+    page = out / "report.html"
+    lines = [f"- {sentence}" for sentence in results["conclusions"]]
+    _answer(given, results, "\n".join([*lines, f"report: {page}", f"numbers: {out / 'results.json'}"]))
+
+
+def _study_words(words: list[str], command: str, description: str) -> tuple["Study", Any]:
+    """Return the study named by the first word with the settings overridden by the others."""
+    from vitrify import study
+
+    path = Path(words[0]) if words and not words[0].startswith("-") else None
+    if path is None and not {"-h", "--help"} & set(words):
+        raise ValueError(
+            f"vitrify {command} needs a study file: vitrify {command} STUDY.toml; see vitrify {command} --help"
+        )
+    default = study.from_toml(path) if path is not None else study.Study()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Run(_Common):
+        settings: Annotated[study.Study, tyro.conf.arg(name="")]
+        out: Path
+        """Folder of the results; the study's name by default."""
+
+    empty = Run(settings=default, out=Path(default.name))
+    given = _parse(Run, words[1:] if path is not None else words, f"{command} STUDY.toml", description, default=empty)
+    # the settings that were overridden meet the study's own checks again
+    return study.Study.model_validate(given.settings.model_dump()), given
+
+
+def _parse(form: Any, words: list[str], command: str, description: str, default: Any = None) -> Any:
+    options = {} if default is None else {"default": default}
+    config = (tyro.conf.AvoidSubcommands,)
+    return tyro.cli(form, args=words, prog=f"vitrify {command}", description=description, config=config, **options)
+
+
+def _workers(given: Any) -> int:
+    from vitrify import parallel
+
+    if given.workers is not None and given.workers < 1:
+        raise ValueError(f"--workers must be at least 1; got {given.workers}")
+    return int(given.workers or parallel.n_cores())
+
+
+def _answer(given: Any, answer: dict[str, Any], words: str) -> None:
+    print(json.dumps(answer, indent=1, allow_nan=False) if given.json else words)
+
+
+def _message(error: Exception) -> str:
+    """Return an error in words; a settings error lists every field."""
+    if hasattr(error, "errors") and hasattr(error, "error_count"):  # pydantic's
+        lines = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"])
+            lines.append(
+                f"{place}: {item['msg']}" + ("" if isinstance(item["input"], dict) else f"; got {item['input']!r}")
+            )
+        return "the study's settings are not right:\n  " + "\n  ".join(lines)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _fail(message: str) -> None:
+    print(f"vitrify: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+class _progress:  # noqa: N801
+    """Show each stage's bar with its rate and the time left: live on a terminal, a line now and then in a log."""
+
+    def __enter__(self) -> Callable[[str, float, float], None]:
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._stages: dict[str, Any] = {}
+        self._began: dict[str, tuple[float, float]] = {}
+        self._said = 0.0
+        self._bars.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def _show(self, stage: str, done: float, total: float) -> None:
+        now = time.monotonic()
+        if stage not in self._stages:
+            self._stages[stage] = self._bars.add_task(stage, total=total, rate="", completed=int(done))
+            self._began[stage] = (now, done)
+        began, already = self._began[stage]
+        rate = (done - already) / max(now - began, 1e-9)
+        words = f"{rate:.1f}/s" if done > already else ""
+        self._bars.update(self._stages[stage], completed=done, total=total, rate=words)
+        if not self._console.is_terminal and total > 1 and (now - self._said > 15 or done >= total):
+            self._said = now
+            left = f", {(total - done) / rate:.0f} s left" if done > already and done < total else ""
+            self._console.print(f"{stage}: {done:.0f} of {total:.0f} {words}{left}", highlight=False)

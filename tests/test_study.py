@@ -1,0 +1,155 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from vitrify import study
+
+TINY = study.from_toml(Path(__file__).parent / "tiny.toml")
+
+
+def _quiet(_stage: str, _done: float, _total: float) -> None:
+    pass
+
+
+def _stop_at(place: str, amount: float) -> Callable[[str, float, float], None]:
+    def progress(stage: str, done: float, _total: float) -> None:
+        if stage == place and done >= amount:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def without_timing(results: dict) -> dict:
+    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in results["classification"]]
+    return {name: value for name, value in results.items() if name != "timing"} | {"classification": rows}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("tiny")
+    return out, study.run(TINY, out, n_workers=1, progress=_quiet)
+
+
+def _rows(results: dict, **wanted: object) -> list[dict]:
+    return [row for row in results["classification"] if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_the_planted_answer_is_found(finished: tuple[Path, dict]) -> None:
+    """Hot liquid and cold glass differ in energy; two halves of the same record do not differ."""
+    _, results = finished
+    (row,) = _rows(results, input="thermal", model="e_pot", train_k=1, test_k=1)
+    assert row["auc"]["value"] == 1.0
+    assert row["n_test"] == 8
+    assert row["n_test_runs"] == 4
+    for row in _rows(results, control=True, train_k=20, model="e_pot"):
+        assert row["auc"]["low"] <= 0.5 <= row["auc"]["high"]
+
+
+def test_every_classifier_is_scored_where_it_should_be(finished: tuple[Path, dict]) -> None:
+    _, results = finished
+    for name, own in (("thermal", "e_pot"), ("inherent", "e_is")):
+        assert {row["model"] for row in _rows(results, input=name)} == {"cnn", "mpnn", own, "g_r", "descriptors"}
+        for model in ("cnn", own):
+            pairs = {(row["train_k"], row["test_k"]) for row in _rows(results, input=name, model=model)}
+            assert pairs == {(1, 1), (1, 14), (14, 14), (17, 17), (20, 20)}
+
+
+def test_the_results_keep_the_contract(finished: tuple[Path, dict]) -> None:
+    out, results = finished
+    assert json.loads((out / "results.json").read_text()) == results
+    curve = results["cooling_curve"]
+    assert set(curve) == {"T", "e_is_unshifted", "e_is_shifted", "e_pot", "n_runs"}
+    assert len(curve["T"]) == len(curve["e_is_unshifted"]["mean"]) == len(curve["e_pot"]["se"]) == 20
+    assert set(results["timing"]) == {"simulate_s", "minimise_s", "learn_s", "total_s"}
+    for row in results["classification"]:
+        for score in ("accuracy", "auc", "accuracy_rethresholded"):
+            assert 0 <= row[score]["low"] <= row[score]["value"] <= row[score]["high"] <= 1
+    for row in results["tg"]:
+        assert {"method", "convention", "T", "low", "high", "verdict"} <= set(row)
+    assert {"study", "versions", "minimiser", "reference", "learning_curves", "conclusions"} <= set(results)
+    shift = np.array(curve["e_is_shifted"]["mean"]) - curve["e_is_unshifted"]["mean"]
+    assert ((shift > 0.16) & (shift < 0.18)).all()  # 0.171 to 0.173 in two dimensions
+
+
+def test_the_report_is_one_page_with_its_figures_beside_it(finished: tuple[Path, dict]) -> None:
+    out, results = finished
+    page = (out / "report.html").read_text()
+    assert "http-equiv" not in page
+    assert 'src="http' not in page
+    for sentence in results["conclusions"]:
+        assert sentence.split("(")[0].split("'")[0].strip()[:40] in page
+    for name in ("progress", "cooling_curve"):
+        assert {path.suffix for path in (out / "figures").glob(f"{name}.*")} == {".svg", ".png", ".csv"}
+
+
+def test_a_second_call_does_nothing(finished: tuple[Path, dict]) -> None:
+    out, results = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert study.run(TINY, out, n_workers=1, progress=_quiet) == results
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_interrupted_at_every_stage_it_gives_the_same_results(finished: tuple[Path, dict], tmp_path: Path) -> None:
+    _, results = finished
+    for place, amount in (("cool and minimise", 37), ("cool and minimise", 290), ("learn", 13), ("learn", 100)):
+        with pytest.raises(KeyboardInterrupt):
+            study.run(TINY, tmp_path, n_workers=1, progress=_stop_at(place, amount))
+    again = study.run(TINY, tmp_path, n_workers=2, progress=_quiet)
+    assert without_timing(again) == without_timing(results)
+
+
+def test_a_changed_setting_trains_again_but_does_not_simulate_again(
+    finished: tuple[Path, dict], tmp_path: Path
+) -> None:
+    out, _ = finished
+    (tmp_path / "data").symlink_to(out / "data")
+    fewer = {"models": [], "classify": {**TINY.classify.model_dump(), "baselines": ("e_pot",), "null": False}}
+    stages: list[str] = []
+    other = study.Study.model_validate(TINY.model_dump() | fewer)
+    results = study.run(other, tmp_path, n_workers=1, progress=lambda stage, *_: stages.append(stage))
+    assert stages.count("cool and minimise") == 1
+    assert {row["model"] for row in results["classification"]} == {"e_pot"}
+
+
+def test_the_report_can_be_written_again(finished: tuple[Path, dict]) -> None:
+    out, results = finished
+    page = (out / "report.html").read_bytes()
+    (out / "report.html").unlink()
+    assert study.report_again(out, n_workers=1, progress=_quiet)["conclusions"] == results["conclusions"]
+    assert (out / "report.html").read_bytes() == page
+
+
+def test_there_is_no_report_without_results(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no results\.json: run a study there first"):
+        study.report_again(tmp_path, n_workers=1, progress=_quiet)
+
+
+def test_the_quick_start_is_the_one_the_specification_asks_for() -> None:
+    settings = study.quickstart().simulate
+    assert (settings.n_runs, settings.n_particles) == (64, 400)
+    assert (settings.cool.n_steps, settings.cool.n_frames) == (200_000, 200)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"classify": {"k": [5, 300], "k_transfer": 5}},
+            r"records must be at most simulate.cool.n_frames = 200; got \[300\]",
+        ),
+        ({"classify": {"k": [60], "k_transfer": 5}}, r"k_transfer must be one of k = \[60\]; got 5"),
+        ({"classify": {"k": [5, 200]}}, "a record cannot be both liquid and glass"),
+        ({"classify": {"k": [5, 5]}}, "k must not repeat a record"),
+        ({"simulate": {"n_runs": 2}}, "simulate more runs"),
+        ({"simulate": {"mixture": "ka3d", "n_particles": 600}}, "cnn draws pictures of 2 dimensions"),
+        ({"models": [{"kind": "resnet"}]}, "'cnn', 'mpnn'"),
+        ({"colour": "blue"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_study_that_cannot_run_is_refused_before_it_starts(changes: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        study.Study.model_validate(changes)
