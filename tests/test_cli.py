@@ -11,6 +11,7 @@ from tests.test_study import without_timing
 
 import vitrify
 
+KILLED = str(Path(__file__).parent / "killed.toml")
 TINY = str(Path(__file__).parent / "tiny.toml")
 _VITRIFY = [sys.executable, "-c", "from vitrify.cli import main; main()"]
 
@@ -75,11 +76,11 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_simulate_then_run_with_overrides_then_report(tmp_path: Path) -> None:
     fewer = ["--simulate.n-runs", "12", "--workers", "2", "--json"]
-    said = _vitrify("simulate", TINY, "--out", "o", *fewer, cwd=tmp_path)
+    said = _vitrify("simulate", KILLED, "--out", "o", *fewer, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["n_runs"] == 12
     assert "240 of 240" in said.stderr
-    said = _vitrify("run", TINY, "--out", "o", *fewer, cwd=tmp_path)
+    said = _vitrify("run", KILLED, "--out", "o", *fewer, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     results = json.loads(said.stdout)
     assert results["cooling_curve"]["n_runs"] == 12
@@ -89,9 +90,9 @@ def test_simulate_then_run_with_overrides_then_report(tmp_path: Path) -> None:
     assert results["conclusions"][0] in said.stdout
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_killed_three_times_it_ends_as_if_never_stopped(how: int, tmp_path: Path) -> None:
-    words = ["run", TINY, "--workers", "2", "--classify.train.n-steps", "200"]
+    words = ["run", KILLED, "--workers", "2"]
     whole = _vitrify(*words, "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     for done in (40, 200, 320):

@@ -36,11 +36,13 @@ def test_forces_are_those_of_the_plain_double_precision_sum(mixture: str, state:
     assert error < 3e-6 * np.abs(plain).max()
 
 
-@pytest.mark.parametrize("n", [57, 100, 263, 1000])
-def test_forces_are_right_for_every_number_of_list_rows(n: int) -> None:
-    start = dynamics.start(MIXTURES["ka2d"], n_particles=n, T=1.0, rng=stream(1, "sizes", n))
-    moved = dynamics.advance(start, n_steps=400, rng=stream(1, "move", n), **_RAMP)
-    plain = forces(dynamics.configuration(moved), MIXTURES["ka2d"])
+@pytest.mark.parametrize(
+    ("mixture", "n"), [("ka2d", n) for n in (41, 57, 100, 263, 1000)] + [("ka3d", n) for n in (232, 256, 500, 1100)]
+)
+def test_forces_are_right_for_every_number_of_list_rows_from_the_least_size_on(mixture: str, n: int) -> None:
+    start = dynamics.start(MIXTURES[mixture], n_particles=n, T=1.0, rng=stream(1, "sizes", n))
+    moved = dynamics.advance(start, n_steps=100, rng=stream(1, "move", n), **_RAMP)
+    plain = forces(dynamics.configuration(moved), MIXTURES[mixture])
     assert np.abs(dynamics.forces(moved) - plain).max() < 3e-6 * np.abs(plain).max()
 
 

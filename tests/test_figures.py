@@ -73,6 +73,7 @@ def synthetic_results():
         "reference": {
             **reference,
             "difference": {"T": [1.9, 0.8], "value": [0.001] * 2, "mean": 0.001, "max_abs": 0.001},
+            "difference_published": {"T": [1.9, 0.8], "value": [-0.004] * 2, "mean": -0.004, "max_abs": 0.004},
         },
         "tg": [
             {

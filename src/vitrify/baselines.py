@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import freud
 import numpy as np
 from jaxtyping import Float, Integer
-from sklearn.linear_model import LogisticRegression
 
 from vitrify.dataset import Labelled
 from vitrify.system import Configuration
@@ -100,6 +99,8 @@ def _configurations(data: Labelled) -> Iterator[Configuration]:
 
 
 def _fit(features: Float[np.ndarray, "b f"], label: Integer[np.ndarray, " b"], *, strength: float) -> Fitted:
+    from sklearn.linear_model import LogisticRegression  # a second to import, and only fitting needs it
+
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, 1.0)  # a constant feature says nothing
     model = LogisticRegression(C=1 / strength, solver="newton-cholesky", max_iter=1000).fit(

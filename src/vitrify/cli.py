@@ -58,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; what was finished is kept: run the same command to continue")
         sys.exit(130)
+    except BrokenPipeError:  # the reader of stdout had enough
+        sys.stdout = None
+        sys.exit(0)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -30,7 +30,7 @@ class Ensemble:
         e_pot_shifted: The same with the potential shifted to zero at the cut-off.
         e_is_unshifted: Inherent-structure energy per particle, plain truncation.
         e_is_shifted: The same, shifted.
-        max_force: Largest force component left on any particle of the inherent structure.
+        max_force: Largest force left on any particle of the inherent structure.
         converged: Whether the minimiser met its tolerance.
         k: Records whose positions are held, counted from 1; ``None`` means all, so that m = t.
     """

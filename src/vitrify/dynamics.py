@@ -276,8 +276,10 @@ class _Work:
         self._velocities[:n, :d] = state.velocities
         self._forces = np.zeros((padded, stride), np.float32)
         n_A = int((mixture.species(n) == 0).sum())
-        bins, rows = max(int(edge / 0.6), 1), max(int(edge / (reach + skin)), 1)
+        # odd, and not few: then the bins within reach on either side are never the same bin
+        bins, rows = max(int(edge / 0.6), 11) | 1, int(edge / (reach + skin))
         ghost = int(np.ceil((reach + skin) / (edge / bins)))
+        assert 2 * ghost + 1 <= bins
         self._grid = (bins, ghost, rows)
         self._pairs = kernels.Pairs(
             force=np.concatenate([sigma**2 / unit**2, 48 * epsilon / sigma**2 * unit], axis=1).astype(np.float32),

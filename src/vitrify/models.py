@@ -89,14 +89,9 @@ class CNN(BaseModel):
 
 
 class MPNN(BaseModel):
-    r"""Messages between nearest neighbours, then attention over the particles of one configuration.
+    """Messages between nearest neighbours, then attention over the particles of one configuration.
 
-    .. math:: h_i &= \mathrm{MLP}\big(s_i, \textstyle\sum_{j \in kNN(i)} s_j \otimes \phi(r_{ij})\big) \\
-              h_i &\leftarrow \mathrm{norm}\big(h_i + \mathrm{silu}(W \textstyle\sum_{j \in kNN(i)}
-                  \mathrm{relu}(U h_j + V h_i + E\,\phi(r_{ij})) / k)\big)
-
-    with s the species as a one-hot vector and phi Gaussians on the distance. In the first round the senders differ by
-    their species alone, so its sum needs no weights; the second line is one further round. Works in 2 and 3 dimensions.
+    Works in 2 and 3 dimensions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -161,7 +156,15 @@ class _ConvolutionalNetwork(nn.Module):
 
 
 class _MessageNetwork(nn.Module):
-    """The network of `MPNN`; the particles of all graphs of a batch lie in one axis of ``b * n``."""
+    r"""The network of `MPNN`; the particles of all graphs of a batch lie in one axis of ``b * n``.
+
+    .. math:: h_i &= \mathrm{MLP}\big(s_i, \textstyle\sum_{j \in kNN(i)} s_j \otimes \phi(r_{ij})\big) \\
+              h_i &\leftarrow \mathrm{norm}\big(h_i + \mathrm{silu}(W \textstyle\sum_{j \in kNN(i)}
+                  \mathrm{relu}(U h_j + V h_i + E\,\phi(r_{ij})) / k)\big)
+
+    with s the species as a one-hot vector and phi Gaussians on the distance. In the first round the senders differ by
+    their species alone, so its sum needs no weights; the second line is one further round.
+    """
 
     centres: Tensor
 

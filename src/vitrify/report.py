@@ -109,7 +109,9 @@ def write(
         for drawing in drawings
     }
     path = out / "report.html"
-    path.write_text(_page(results, shown, list(pictures)), encoding="utf-8")
+    beside = out / ".report.html.part"
+    beside.write_text(_page(results, shown, list(pictures)), encoding="utf-8")
+    beside.replace(path)  # a page is there whole or not at all
     return path
 
 
@@ -305,6 +307,8 @@ def _tg_spread(results: Results) -> list[str]:
     found, n = spread([TgEstimate(**entry) for entry in results["tg"]]), len(results["tg"])
     if not found.n_supported:
         return [f"No glass transition is located: none of {n} conventions supports a crossing."]
+    if found.n_supported == 1:
+        return [f"One of {n} conventions supports a crossing, at Tg = {found.low:.3f}."]
     values = f"{found.n_supported} of {n} conventions give Tg from {found.low:.3f} to {found.high:.3f}"
     if found.range > found.interval:
         return [
@@ -328,25 +332,15 @@ def _reference(results: Results) -> list[str]:
             f"{'above' if difference['mean'] > 0 else 'below'} it on average and {difference['max_abs']:.4f} away "
             f"at most (allowed: {_MEAN_DIFFERENCE} and {_LARGEST_DIFFERENCE})."
         )
-    published = results["reference"].get("published")
+    published = results["reference"].get("difference_published")
     if published:
-        curve = results["cooling_curve"]
-        hot = [
-            (T, energy)
-            for T, energy in zip(published["T"], published["energy"], strict=True)
-            if 0.8 <= T <= max(curve["T"])
-        ]
-        order = np.argsort(curve["T"])
-        ours = np.interp(
-            [T for T, _ in hot], np.array(curve["T"])[order], np.array(curve["e_is_unshifted"]["mean"])[order]
-        )
-        gap = float(np.mean([energy for _, energy in hot] - ours))
+        gap = -published["mean"]
         sentences.append(
-            f"The published curve holds stalled minimisations, so it must lie above true minima: at T >= 0.8 it lies "
-            f"{gap:.4f} above ours."
+            f"The published curve holds stalled minimisations, so it must lie above true minima: at "
+            f"T >= {min(published['T']):.2f} it lies {gap:.4f} above ours."
             if gap > 0
-            else f"The published curve holds stalled minimisations, so true minima must lie below it: at T >= 0.8 ours "
-            f"lie {-gap:.4f} above it, which they should not."
+            else f"The published curve holds stalled minimisations, so true minima must lie below it: at "
+            f"T >= {min(published['T']):.2f} ours lie {-gap:.4f} above it, which they should not."
         )
     return sentences
 

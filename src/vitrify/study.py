@@ -39,8 +39,8 @@ class Classify(BaseModel):
     k_glass: PositiveInt = Field(200, description="Record labelled glass")
     k: tuple[PositiveInt, ...] = Field((5, 60, 100, 140, 160), description="Records labelled liquid, one training each")
     k_transfer: PositiveInt = Field(5, description="The liquid whose classifier is also tested on all the others")
-    control: tuple[PositiveInt, PositiveInt] | None = Field(
-        (171, 195), description="Two records below the transition: glass against glass, at two temperatures"
+    control: tuple[PositiveInt, ...] = Field(
+        (171, 195), description="Two records below the transition: glass against glass; none when empty"
     )
     null: bool = Field(True, description="Also tell the glass record of half the runs from that of the other half")
     baselines: tuple[Literal["e_pot", "e_is", "g_r", "descriptors"], ...] = Field(
@@ -57,6 +57,8 @@ class Classify(BaseModel):
             raise ValueError(f"k_transfer must be one of k = {list(self.k)}; got {self.k_transfer}")
         if self.k_glass in self.k:
             raise ValueError(f"k must not hold k_glass = {self.k_glass}: a record cannot be both liquid and glass")
+        if self.control and len(set(self.control)) != 2:
+            raise ValueError(f"control must be two different records, or empty; got {list(self.control)}")
         if len(set(self.k)) < len(self.k):
             raise ValueError(f"k must not repeat a record; got {list(self.k)}")
         return self
@@ -64,7 +66,7 @@ class Classify(BaseModel):
     @property
     def records(self) -> tuple[int, ...]:
         """All records whose positions are needed, in order."""
-        return tuple(sorted({*self.k, self.k_glass, *(self.control or ())}))
+        return tuple(sorted({*self.k, self.k_glass, *self.control}))
 
 
 class Study(BaseModel):
@@ -84,6 +86,9 @@ class Study(BaseModel):
         beyond = [k for k in self.classify.records if k > last]
         if beyond:
             raise ValueError(f"classify: records must be at most simulate.cool.n_frames = {last}; got {beyond}")
+        kinds = [model.kind for model in self.models]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"models must be of different kinds, one of each; got {kinds}")
         d = MIXTURES[self.simulate.mixture].dimension
         if d != 2 and any(model.kind == "cnn" for model in self.models):
             raise ValueError(f"models: cnn draws pictures of 2 dimensions; {self.simulate.mixture} has {d}: use mpnn")
@@ -96,10 +101,14 @@ def from_toml(path: Path) -> Study:
 
     Raises:
         FileNotFoundError: There is no such file.
-        tomllib.TOMLDecodeError: It is not TOML.
+        ValueError: It is not TOML.
         pydantic.ValidationError: A key or value is not one a study has; all such are named.
     """
-    return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
+    return Study.model_validate(settings)
 
 
 def quickstart() -> Study:
@@ -220,7 +229,7 @@ def _pictures(study: Study, out: Path) -> dict[str, report.Pictures]:
     pictures: dict[str, report.Pictures] = {}
     for name in classify.inputs:
         glass, liquid = getattr(ensemble, name)[0]
-        seen = view(np.stack([glass, liquid]), ensemble.species, ensemble.box)[0]
+        seen = view(np.stack([glass, liquid]), ensemble.species, ensemble.box, stride=CNN.stride)[0]
         pictures[name] = (seen[0], seen[1], drawn(glass), drawn(liquid))
     return pictures
 
@@ -280,7 +289,7 @@ def _classifiers(
 def _trainings(study: Study, ensemble: Ensemble, split: Split, folder: Path) -> list[_Training]:
     classify = study.classify
     pairs = [(k, classify.k_glass, False) for k in classify.k]
-    if classify.control is not None:
+    if classify.control:
         pairs.append((min(classify.control), max(classify.control), True))
     if classify.null:
         pairs.append((classify.k_glass, classify.k_glass, True))
@@ -474,25 +483,26 @@ def _minimiser(study: Study, ensemble: Ensemble) -> dict[str, Any]:
     }
 
 
-def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any] | None:
-    """Return the published and the true-minima curves beside ours, or ``None`` where they are of another system."""
-    if study.simulate.mixture != "ka2d":
-        return None
-    mean, _ = transition.mean_curve(ensemble.e_is_unshifted)
-    curves: dict[str, Any] = {name: asdict(curve) for name, curve in transition.REFERENCE.items()}
-    try:
-        difference = transition.compare_true_minima(ensemble.T, mean)
-    except ValueError:  # the ramp does not reach the compared temperatures
-        return curves | {"difference": None}
-    return curves | {"difference": asdict(difference)}
+def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
+    """Return the reference curves of the mixture, and ours minus each where they should agree."""
+    settings = study.simulate
+    if settings.mixture != "ka2d":
+        return {}
+    kept: dict[str, Any] = {name: asdict(curve) for name, curve in transition.REFERENCE.items()}
+    in_equilibrium = settings.cool.n_steps >= 200_000 and settings.n_equilibrate >= 10_000
+    hot = ((ensemble.T >= 0.8) & (ensemble.T <= 1.951)).any()
+    if settings.n_particles >= 400 and in_equilibrium and hot:
+        mean, _ = transition.mean_curve(ensemble.e_is_unshifted)
+        for name, key in (("true_minima", "difference"), ("published", "difference_published")):
+            kept[key] = asdict(transition.compare(ensemble.T, mean, transition.REFERENCE[name]))
+    return kept
 
 
 def _tg(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
     rows = []
     for name, convention in transition.CONVENTIONS.items():
-        low, high = convention.glass[0], convention.liquid[1]
-        if ensemble.T.min() > low + 0.1 or ensemble.T.max() < high:
-            continue  # the ramp does not cover the convention's windows
+        if not transition.covers(ensemble.T, convention):
+            continue
         estimate = transition.tg(
             ensemble.T, ensemble.e_is_unshifted, convention, name=name, rng=stream(study.seed, "tg", name)
         )

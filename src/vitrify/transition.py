@@ -21,7 +21,8 @@ __all__ = [
     "Difference",
     "Spread",
     "TgEstimate",
-    "compare_true_minima",
+    "compare",
+    "covers",
     "mean_curve",
     "spread",
     "tg",
@@ -133,6 +134,24 @@ def mean_curve(
     return energies.mean(axis=0), energies.std(axis=0, ddof=1) / np.sqrt(len(energies))
 
 
+def covers(T: Float[np.ndarray, " t"], convention: Convention) -> bool:
+    """Return whether a ramp has the records a convention needs: both windows inside it, two records in each.
+
+    Args:
+        T: Temperature of each record.
+        convention: Which records the lines are laid through.
+    """
+    if T.min() > convention.glass[0] + 0.1 or T.max() < convention.liquid[1]:
+        return False
+    if convention.how == "four points":
+        nearest = [
+            {int(np.abs(T - end).argmin()) for end in window} for window in (convention.glass, convention.liquid)
+        ]
+        return len(nearest[0]) == len(nearest[1]) == 2 and not nearest[0] & nearest[1]
+    inside = [(low - _ROUNDING <= T) & (high + _ROUNDING >= T) for low, high in (convention.glass, convention.liquid)]
+    return min(int(window.sum()) for window in inside) >= 2
+
+
 def two_lines(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], convention: Convention) -> float:
     """Return the temperature at which the glass line and the liquid line meet; infinite for parallel lines.
 
@@ -220,14 +239,15 @@ def spread(estimates: Sequence[TgEstimate]) -> Spread:
     )
 
 
-def compare_true_minima(
-    T: Float[np.ndarray, " t"], e_is_unshifted: Float[np.ndarray, " t"], *, T_min: float = 0.8
+def compare(
+    T: Float[np.ndarray, " t"], e_is_unshifted: Float[np.ndarray, " t"], line: Curve, *, T_min: float = 0.8
 ) -> Difference:
-    """Return the mean cooling curve minus the line of true minima, where that does not depend on the cooling rate.
+    """Return the mean cooling curve minus a reference line, where neither depends on the cooling rate.
 
     Args:
         T: Temperature of each record.
         e_is_unshifted: Mean inherent-structure energy per particle, plain truncation.
+        line: One of ``REFERENCE``.
         T_min: Lowest temperature compared.
 
     Returns:
@@ -236,7 +256,6 @@ def compare_true_minima(
     Raises:
         ValueError: No record lies in the compared range.
     """
-    line = REFERENCE["true_minima"]
     line_T, line_energy = np.array(line.T)[::-1], np.array(line.energy)[::-1]
     T_max = line_T[-1]
     compared = (max(T_min, line_T[0]) - _ROUNDING <= T) & (T_max + _ROUNDING >= T)
