@@ -5,7 +5,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-all check bench docs clean
+.PHONY: quickstart test test-slow test-all check bench docs clean
 
 quickstart: .venv/installed
 	$(BIN)/vitrify quickstart --out quickstart
@@ -13,8 +13,10 @@ quickstart: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-all: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
+test-slow: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+test-all: test test-slow
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check
