@@ -40,6 +40,7 @@ clean:
 
 .venv/installed: .venv/torch pyproject.toml
 	$(PIP) --editable .
+	$(BIN)/python -c "from vitrify import study; study.compile_kernels()"
 	touch $@
 
 .venv/installed-dev: .venv/installed

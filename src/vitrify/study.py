@@ -1,6 +1,6 @@
 """One investigation from settings to results: cool, learn, score, locate. Only this module knows the order."""
 
-__all__ = ["Classify", "Study", "from_toml", "quickstart", "report_again", "run", "simulate"]
+__all__ = ["Classify", "Study", "compile_kernels", "from_toml", "quickstart", "report_again", "run", "simulate"]
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from vitrify import baselines, learn, parallel, report, scores, store, transition, views
+from vitrify import baselines, dynamics, learn, parallel, report, scores, store, transition, views
 from vitrify.dataset import Ensemble, Labelled, Split, labelled, null, split_runs
 from vitrify.models import CNN, MPNN
 from vitrify.potentials import MIXTURES
@@ -114,6 +114,23 @@ def from_toml(path: Path) -> Study:
 def quickstart() -> Study:
     """Return the study of the quick start."""
     return Study.model_validate(tomllib.loads((files("vitrify") / "studies" / "quickstart.toml").read_text("utf-8")))
+
+
+def compile_kernels() -> None:
+    """Compile every kernel and keep it beside the package, so that the first study need not; takes half a minute.
+
+    An installer calls this once. Without it the first study compiles what it uses.
+    """
+    for mixture in MIXTURES.values():
+        rng = stream(0, "compile", mixture.name)
+        state = dynamics.start(mixture, n_particles=300, T=1.0, rng=rng)
+        state = dynamics.advance(state, n_steps=20, dt=0.005, T_from=1.0, T_to=1.0, tau=0.5, rng=rng)
+        dynamics.energies(state)
+        seen = dynamics.configuration(state)
+        positions = seen.positions[None].astype(np.float32)
+        for network in (CNN(), MPNN()):
+            if mixture.dimension == 2 or network.kind != "cnn":
+                network.inputs(positions, seen.species, seen.box)
 
 
 def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, float]:
