@@ -37,7 +37,7 @@ def row(name, model, train_k, test_k, *, accuracy, auc, moved=None, control=Fals
 
 
 def synthetic_results():
-    """Results of the shape of ``results.json`` that say what ENGINE.md's table says."""
+    """Results of the shape of ``results.json`` of plausible numbers."""
     rows = []
     for model in ("cnn", "mpnn", "e_pot", "g_r"):
         rows += [row("thermal", model, k, k, accuracy=1.0, auc=1.0) for k in KS]

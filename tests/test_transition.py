@@ -21,7 +21,7 @@ from vitrify.transition import (
 AV_COOLING = Path(__file__).parents[2] / "shared" / "reference" / "av_cooling.dat"
 RAMP = 2.0 - 0.00975 * np.arange(1, 201)
 
-# SPEC 4b, the rows whose four points are listed: temperatures, energies, Tg
+# The conventions in use, the rows whose four points are listed: temperatures, energies, Tg
 FOUR_POINTS = {
     "log": ((0.05, 0.245, 0.44, 0.557), (-3.9033, -3.902, -3.8876, -3.8654), 0.3684),
     "2e5": ((0.05, 0.20015, 0.50045, 0.800875), (-3.8661988, -3.8650489, -3.8519820, -3.8215947), 0.3853),
@@ -29,7 +29,7 @@ FOUR_POINTS = {
     "2e7": ((0.05, 0.206, 0.50825, 0.800875), (-3.9029154, -3.9020493, -3.8745078, -3.8276366), 0.3410),
     "2e8": ((0.05, 0.20015, 0.50045, 0.80075), (-3.9143312, -3.9136962, -3.8774125, -3.8261329), 0.2902),
 }
-# SPEC 4b, the rows computed from the published mean curve
+# The conventions in use, the rows computed from the published mean curve
 PUBLISHED = {
     "four points 0.05, 0.2 | 0.5, 0.8": 0.3445,
     "least squares 0.05-0.25 | 0.44-0.56": 0.3696,
@@ -46,7 +46,7 @@ def planted(rng, *, T_g=0.4, n_runs=40, glass=0.02, liquid=0.1, scale=0.004):
 @pytest.mark.parametrize("row", FOUR_POINTS)
 def test_four_listed_points_give_the_listed_tg(row):
     T, energy, expected = FOUR_POINTS[row]
-    convention = Convention(glass=T[:2], liquid=T[2:], how="four points", source="SPEC 4b")
+    convention = Convention(glass=T[:2], liquid=T[2:], how="four points", source="listed")
     assert two_lines(np.array(T), np.array(energy), convention) == pytest.approx(expected, abs=5e-4)
 
 
