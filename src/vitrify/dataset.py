@@ -48,6 +48,21 @@ class Ensemble:
     converged: Bool[np.ndarray, "r t"]
     k: Integer[np.ndarray, " m"] | None = None
 
+    def place(self, name: str, k: int) -> int:
+        """Return where on the ``m`` axis record ``k`` is.
+
+        Args:
+            name: What the record is called in the error.
+            k: The record, counted from 1.
+
+        Raises:
+            ValueError: Its positions are not held.
+        """
+        held = list(range(1, len(self.T) + 1)) if self.k is None else self.k.tolist()
+        if k not in held:
+            raise ValueError(f"{name} must be one of the records {held}; got {k}")
+        return int(held.index(k))
+
 
 @jaxtyped(typechecker=beartype)
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,10 +133,7 @@ def labelled(ensemble: Ensemble, *, inherent: bool, k_glass: int, k_liquid: int)
     Raises:
         ValueError: The positions of a record are not held, or both records are the same.
     """
-    held = list(range(1, len(ensemble.T) + 1)) if ensemble.k is None else ensemble.k.tolist()
-    for name, k in (("k_glass", k_glass), ("k_liquid", k_liquid)):
-        if k not in held:
-            raise ValueError(f"{name} must be one of the records {held}; got {k}")
+    liquid, glass = ensemble.place("k_liquid", k_liquid), ensemble.place("k_glass", k_glass)
     if k_glass == k_liquid:
         raise ValueError(f"k_glass and k_liquid must differ; both are {k_glass}")
     positions = ensemble.inherent if inherent else ensemble.thermal
@@ -131,7 +143,7 @@ def labelled(ensemble: Ensemble, *, inherent: bool, k_glass: int, k_liquid: int)
         return np.concatenate([records[:, liquid], records[:, glass]])
 
     return Labelled(
-        positions=both(positions, held.index(k_liquid), held.index(k_glass)),
+        positions=both(positions, liquid, glass),
         species=ensemble.species,
         box=ensemble.box,
         label=np.repeat([0, 1], len(runs)),
@@ -155,12 +167,10 @@ def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split) -> Labelle
     Raises:
         ValueError: The positions of the record are not held.
     """
-    held = list(range(1, len(ensemble.T) + 1)) if ensemble.k is None else ensemble.k.tolist()
-    if k not in held:
-        raise ValueError(f"k must be one of the records {held}; got {k}")
+    place = ensemble.place("k", k)
     runs = np.concatenate([split.train, split.validation, split.test])
     return Labelled(
-        positions=(ensemble.inherent if inherent else ensemble.thermal)[runs, held.index(k)],
+        positions=(ensemble.inherent if inherent else ensemble.thermal)[runs, place],
         species=ensemble.species,
         box=ensemble.box,
         label=np.concatenate([np.arange(len(part)) % 2 for part in (split.train, split.validation, split.test)]),

@@ -182,6 +182,7 @@ def minimise(state: State, fire: Fire) -> Minimum:
 
     work, n_evaluations = _with_room(state, _skin(1.0), run)
     rms, largest = work.residual()
+    work.prepare()  # energies are summed over a list just built
     minimum = replace(work.state(), velocities=np.zeros_like(state.velocities))
     return Minimum(
         state=minimum,
@@ -194,14 +195,12 @@ def minimise(state: State, fire: Fire) -> Minimum:
 
 def energies(state: State) -> Energies:
     """Return the potential energy per particle of a state under both conventions."""
-    work, _ = _with_room(state, _skin(1.0), lambda work: 0 if work.prepare() else -1)
-    return work.energies()
+    return _prepared(state).energies()
 
 
 def forces(state: State) -> Float32[np.ndarray, "n d"]:
     """Return the force on every particle, in epsilon_AA / sigma_AA."""
-    work, _ = _with_room(state, _skin(1.0), lambda work: 0 if work.prepare() else -1)
-    return work.forces()
+    return _prepared(state).forces()
 
 
 def check_size(mixture: Mixture, n_particles: int) -> None:
@@ -223,6 +222,11 @@ def configuration(state: State) -> Configuration:
         species=state.mixture.species(len(state.positions)),
         box=np.full(state.mixture.dimension, state.edge),
     )
+
+
+def _prepared(state: State) -> "_Work":
+    """Return the work space with its list built and its forces written."""
+    return _with_room(state, _skin(1.0), lambda work: 0 if work.prepare() else -1)[0]
 
 
 def _to_fixed_point(fraction: np.ndarray) -> np.ndarray:
@@ -346,6 +350,5 @@ class _Work:
 
     def energies(self) -> Energies:
         edges, positions, _, _, n, n_A, _, pairs = self.system
-        self.prepare()
         unshifted, shifted = kernels.energy(edges, positions, n, n_A, pairs, self.lists)
         return Energies(unshifted=float(unshifted / n), shifted=float(shifted / n))
