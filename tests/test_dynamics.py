@@ -21,7 +21,7 @@ def _without_thermostat(state: dynamics.State, n_steps: int, dt: float) -> dynam
     return dynamics.advance(state, n_steps=n_steps, dt=dt, T_from=1, T_to=1, tau=None, rng=rng)
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("mixture", SIZES)
 def test_energies_are_those_of_the_plain_double_precision_sum(mixture: str, state: dict) -> None:
     plain = energies(dynamics.configuration(state[mixture]), MIXTURES[mixture])
     fast = dynamics.energies(state[mixture])
@@ -29,7 +29,7 @@ def test_energies_are_those_of_the_plain_double_precision_sum(mixture: str, stat
     assert fast.shifted == pytest.approx(plain.shifted, rel=1e-9)
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("mixture", SIZES)
 def test_forces_are_those_of_the_plain_double_precision_sum(mixture: str, state: dict) -> None:
     plain = forces(dynamics.configuration(state[mixture]), MIXTURES[mixture])
     error = np.abs(dynamics.forces(state[mixture]) - plain).max()
@@ -46,7 +46,7 @@ def test_forces_are_right_for_every_number_of_list_rows_from_the_least_size_on(m
     assert np.abs(dynamics.forces(moved) - plain).max() < 3e-6 * np.abs(plain).max()
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("mixture", SIZES)
 def test_one_step_is_velocity_verlet(mixture: str, state: dict) -> None:
     begin, dt = state[mixture], 0.005
     end = _advance_one_step(begin, dt)
@@ -62,13 +62,18 @@ def _advance_one_step(state: dynamics.State, dt: float) -> dynamics.State:
     return dynamics.advance(state, n_steps=1, dt=dt, T_from=1, T_to=1, tau=None, every=1, rng=rng)
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("mixture", SIZES)
 def test_energy_error_falls_as_the_square_of_the_time_step(mixture: str, state: dict) -> None:
-    begin = state[mixture]
-    e0 = _total_energy(begin)
-    errors = {dt: abs(_total_energy(_without_thermostat(begin, round(0.16 / dt), dt)) - e0) for dt in (0.008, 0.002)}
-    assert errors[0.002] < errors[0.008] / 8
-    assert errors[0.008] < 5e-3
+    """Over several states: the force jumps at the cut-off, so that one alone may be off by chance."""
+    begin, rng = state[mixture], stream(4, "dt", mixture)
+    errors: dict[float, list[float]] = {0.008: [], 0.002: []}
+    for _ in range(10):
+        begin = dynamics.advance(begin, n_steps=100, rng=rng, **_RAMP)
+        e0 = _total_energy(begin)
+        for dt, found in errors.items():
+            found.append(abs(_total_energy(_without_thermostat(begin, round(0.16 / dt), dt)) - e0))
+    assert np.mean(errors[0.002]) < np.mean(errors[0.008]) / 8
+    assert np.mean(errors[0.008]) < 5e-3
 
 
 def test_the_motion_reverses(state: dict) -> None:
@@ -93,7 +98,7 @@ def test_momentum_stays_zero(state: dict) -> None:
     assert np.abs(state["ka2d"].velocities.mean(axis=0)).max() < 2e-6
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("mixture", SIZES)
 def test_a_minimum_has_no_force_and_less_energy(mixture: str, state: dict) -> None:
     fire = dynamics.Fire()
     minimum = dynamics.minimise(state[mixture], fire)
@@ -126,7 +131,7 @@ def test_start_has_the_composition_density_and_temperature_asked_for() -> None:
     assert begin.temperature == pytest.approx(2.0, rel=4 / np.sqrt(1000))
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("mixture", SIZES)
 def test_too_small_a_system_is_refused_with_the_least_size(mixture: str) -> None:
     with pytest.raises(ValueError, match=r"n_particles must be at least \d+ for " + mixture):
         dynamics.start(MIXTURES[mixture], n_particles=20, T=1.0, rng=stream(1, "small"))
