@@ -149,3 +149,18 @@ def test_a_crowd_that_outgrows_the_neighbour_list_gets_a_larger_one() -> None:
     squeezed = replace(begin, positions=(begin.positions.view(np.uint32) // 4).view(np.int32))  # 16 times the density
     plain = energies(dynamics.configuration(squeezed), model)
     assert dynamics.energies(squeezed).shifted == pytest.approx(plain.shifted, rel=1e-6)
+
+
+def test_water_is_refused(state: dict[str, dynamics.State]) -> None:
+    with pytest.raises(TypeError, match="mw is run by lammps"):
+        dynamics.energies(replace(state["ka3d"], mixture=MIXTURES["mw"]))
+
+
+@pytest.mark.parametrize(("mixture", "n"), [("ka2d", 2500), ("ka3d", 2500)])
+def test_particles_keep_their_numbers_where_the_kernels_see_them_in_another_order(mixture: str, n: int) -> None:
+    begin = dynamics.start(MIXTURES[mixture], n_particles=n, T=1.0, rng=stream(1, "many"))
+    end = dynamics.advance(begin, n_steps=20, rng=stream(1, "many"), **_RAMP)
+    plain = forces(dynamics.configuration(end), MIXTURES[mixture])
+    assert np.abs(dynamics.forces(end) - plain).max() < 3e-6 * np.abs(plain).max()
+    moved = (end.positions - begin.positions).astype(float) / 2.0**32 * begin.edge
+    assert 0.01 < np.abs(moved).max() < 0.6

@@ -1,8 +1,7 @@
 r"""The engine once more, as one would write it first: the readable reference of :mod:`vitrify.kernels`.
 
 Double precision, positions in :math:`\sigma_{AA}`, one loop per idea, compiled by Numba as it stands. It takes the
-same settings and the same random numbers, so the two are compared step by step in the tests, and timed beside each
-other in the benchmarks. Nothing else uses it.
+same settings and the same random numbers, so the tests compare the two step by step. Nothing else uses it.
 """
 
 __all__ = ["forces", "integrate", "neighbours"]
