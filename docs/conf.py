@@ -64,17 +64,19 @@ def _tables(schema, path, definitions):
     rows, nested = [], []
     for name, setting in schema["properties"].items():
         inner = f"{path}.{name}" if path else name
-        if "$ref" in setting:
-            nested.append((inner, definitions[setting["$ref"].rpartition("/")[2]]))
+        table = next((choice for choice in [setting, *setting.get("anyOf", [])] if "$ref" in choice), None)
+        if table:
+            nested.append((inner, definitions[table["$ref"].rpartition("/")[2]]))
+        elif "$ref" in setting.get("items", {}):
+            nested.append((f"[{inner}]", definitions[setting["items"]["$ref"].rpartition("/")[2]]))
         elif "discriminator" in setting.get("items", {}):
             mapping = setting["items"]["discriminator"]["mapping"]
             nested += [
                 (f'{inner}, kind = "{kind}"', definitions[ref.rpartition("/")[2]]) for kind, ref in mapping.items()
             ]
         else:
-            rows.append(
-                f"| `{name}` | {_kind(setting)} | {_value(setting.get('default'))} | {setting['description']} |"
-            )
+            default = _value(setting.get("default")) if name not in schema.get("required", ()) else "to be named"
+            rows.append(f"| `{name}` | {_kind(setting)} | {default} | {setting['description']} |")
     title = f"### `[{path}]`" if path else "### The top of the file"
     if "kind = " in path:
         table, _, rest = path.partition(", ")

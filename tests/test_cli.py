@@ -31,7 +31,7 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-@pytest.mark.parametrize("command", ["quickstart", "run", "simulate", "report"])
+@pytest.mark.parametrize("command", ["quickstart", "run", "simulate", "pair", "report"])
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     said = _vitrify(command, "--help", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
@@ -44,7 +44,12 @@ def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     [
         (["fly"], "there is no command 'fly'"),
         (["run"], "needs a study file"),
-        (["run", "absent.toml"], "absent.toml: No such file"),
+        (["run", "absent.toml"], "absent.toml: No such file, and no shipped study: those are"),
+        (
+            ["run", TINY, "--device", "cuda", "--simulate.engine", "lammps"],
+            "device 'cuda' is for engine 'vitrify' only",
+        ),
+        (["pair", TINY, "absent"], "absent: No such file"),
         (["run", "broken.toml"], "broken.toml"),
         (["run", "wrong.toml"], "simulate.n_runs"),
         (["run", TINY, "--workers", "0"], "--workers must be at least 1; got 0"),
@@ -88,6 +93,17 @@ def test_simulate_then_run_with_overrides_then_report(tmp_path: Path) -> None:
     said = _vitrify("report", "o", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     assert results["conclusions"][0] in said.stdout
+
+
+def test_a_pair_is_found_and_written(tmp_path: Path) -> None:
+    (tmp_path / "fast.toml").write_text(Path(KILLED).read_text().replace("n_steps = 4_000", "n_steps = 800"))
+    words = ["pair", KILLED, "fast.toml", "--out", "o", "--tolerance", "0.03", "--workers", "1"]
+    said = _vitrify(*words, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "equal energy: liquid k = " in said.stdout
+    assert "unshifted" in said.stdout
+    again = _vitrify(*words, "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == json.loads((tmp_path / "o" / "pair.json").read_text())
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vitrify import study
+from vitrify import store, study
 
 TINY = study.from_toml(Path(__file__).parent / "tiny.toml")
 
@@ -149,7 +149,77 @@ def test_there_is_no_report_without_results(tmp_path: Path) -> None:
 def test_the_quick_start_is_the_one_the_specification_asks_for() -> None:
     settings = study.quickstart().simulate
     assert (settings.n_runs, settings.n_particles) == (64, 400)
+    assert settings.cool is not None
     assert (settings.cool.n_steps, settings.cool.n_frames) == (200_000, 200)
+
+
+def test_a_study_is_called_by_its_file_or_by_the_name_of_a_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").mkdir()  # its own results are no study
+    assert study.named("quickstart") == study.quickstart()
+    Path("quickstart").rmdir()
+    Path("quickstart").write_text("seed = 7")
+    assert study.named("quickstart").seed == 7
+    with pytest.raises(FileNotFoundError, match=r"no shipped study: those are .*quickstart"):
+        study.named("slowstart")
+
+
+@pytest.mark.parametrize("name", study.SHIPPED)
+def test_every_shipped_study_is_one(name: str) -> None:
+    assert study.named(name).simulate.n_runs > 0
+
+
+@pytest.fixture(scope="module")
+def two_rates(tmp_path_factory: pytest.TempPathFactory) -> tuple[study.Study, study.Study, Path]:
+    def cooled(name: str, n_steps: int) -> study.Study:
+        cool = {"n_steps": n_steps, "n_frames": 20}
+        return study.Study.model_validate(
+            TINY.model_dump() | {"name": name, "simulate": TINY.simulate.model_dump() | {"n_runs": 8, "cool": cool}}
+        )
+
+    return cooled("slow", 16_000), cooled("fast", 800), tmp_path_factory.mktemp("pair")
+
+
+def test_the_pair_of_two_studies_is_of_their_own_energies(two_rates: tuple[study.Study, study.Study, Path]) -> None:
+    slow, fast, out = two_rates
+    found = study.pair(slow, fast, out, tolerance=0.02, n_workers=1, progress=_quiet)
+    assert json.loads((out / "pair.json").read_text()) == found
+    for which, of in (("slow", slow), ("fast", fast)):
+        table = [store.RunFolder(out / "data", of.simulate, seed=3, run=run).table() for run in range(8)]
+        for pair in (found["pair"], found["published"]):
+            k = pair[f"k_{which}"]
+            assert pair[f"e_{which}"] == [row["e_is_unshifted"][k - 1] for row in table]
+            assert pair[f"T_{which}"] == pytest.approx(of.simulate.bath.T(k))
+    assert abs(found["pair"]["difference"]) <= 0.02
+    assert found["pair"]["T_slow"] > found["pair"]["T_fast"]
+    assert (found["published"]["k_slow"], found["published"]["k_fast"]) == (15, 20)
+    assert found["published"]["difference"] != found["pair"]["difference"]
+
+
+def test_a_pair_of_different_systems_is_refused(two_rates: tuple[study.Study, study.Study, Path]) -> None:
+    slow, fast, out = two_rates
+    larger = fast.model_copy(update={"simulate": fast.simulate.model_copy(update={"n_particles": 100})})
+    with pytest.raises(ValueError, match="same mixture and n_particles; got ka2d with 64 and ka2d with 100"):
+        study.pair(slow, larger, out, n_workers=1, progress=_quiet)
+
+
+def test_a_study_that_is_held_comes_to_a_page_without_a_transition(tmp_path: Path) -> None:
+    """At one temperature, and with records that leave the end of the protocol out."""
+    hold = {"T": 0.5, "n_steps": 400, "frames_at_step": [20, 100, 200]}
+    records = {"k": [1], "k_transfer": 1, "k_glass": 3, "control": [], "null": False, "inputs": ["inherent"]}
+    small = study.Study.model_validate(
+        {
+            "simulate": {"n_particles": 64, "n_runs": 12, "n_equilibrate": 200, "hold": hold},
+            "classify": {**records, "validation": 0.25},
+            "models": [],
+        }
+    )
+    results = study.run(small, tmp_path, n_workers=1, progress=_quiet)
+    assert results["cooling_curve"]["T"] == [0.5] * 3
+    assert results["tg"] == []
+    assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
@@ -157,7 +227,15 @@ def test_the_quick_start_is_the_one_the_specification_asks_for() -> None:
     [
         (
             {"classify": {"k": [5, 300], "k_transfer": 5}},
-            r"records must be at most simulate.cool.n_frames = 200; got \[300\]",
+            r"records must be at most the 200 of simulate.cool; got \[300\]",
+        ),
+        (
+            {"simulate": {"cool": {"n_steps": 4000, "n_frames": 20}}, "classify": {"k": [5], "k_transfer": 5}},
+            r"got \[171, 195, 200\]; the defaults of classify.k_glass, classify.control are records of .* 200: name",
+        ),
+        (
+            {"simulate": {"hold": {"T": 0.5, "n_steps": 4000}}, "classify": {"k_glass": 200}},
+            "simulate.hold is not a cooling, and the defaults of classify.k, classify.k_transfer, classify.control are",
         ),
         ({"classify": {"k": [60], "k_transfer": 5}}, r"k_transfer must be one of k = \[60\]; got 5"),
         ({"classify": {"k": [5, 200]}}, "a record cannot be both liquid and glass"),

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -30,8 +30,10 @@ _HELP = """vitrify: glass or liquid, where is the transition, and is the network
   vitrify run STUDY.toml [--out DIR]       the same for your own study; any setting can be overridden,
                                            for example --simulate.n-runs 128
   vitrify simulate STUDY.toml [--out DIR]  only cool and minimise
+  vitrify pair SLOW.toml FAST.toml         the slow one's liquid and the fast one's glass of equal energy
   vitrify report DIR                       write the report page of a finished study again
 
+A study that is shipped is called by its name alone: vitrify run quickstart.
 Every command takes --help, --json (its result as one JSON object on stdout), --workers N and --debug
 (show the traceback of an error). A command that was interrupted continues where it stopped.
 """
@@ -40,7 +42,7 @@ Every command takes --help, --json (its result as one JSON object on stdout), --
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     words = list(sys.argv[1:] if argv is None else argv)
-    commands = {"quickstart": _quickstart, "run": _run, "simulate": _simulate, "report": _report}
+    commands = {"quickstart": _quickstart, "run": _run, "simulate": _simulate, "pair": _pair, "report": _report}
     if not words or words[0] in ("-h", "--help", "help"):
         print(_HELP, end="")
         sys.exit(0 if words else 2)
@@ -84,16 +86,31 @@ class _Common:
     """Processes; all cores by default."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Simulating(_Common):
+    """What every command takes that simulates."""
+
+    device: Literal["cpu", "cuda"] | None = None
+    """Where to simulate; by default what the study says."""
+
+    def on_device(self, study: "Study") -> "Study":
+        """Return a study on the device asked for; its settings are checked again."""
+        settings = study.model_dump()
+        if self.device is not None:
+            settings["simulate"]["device"] = self.device
+        return type(study).model_validate(settings)
+
+
 def _quickstart(words: list[str]) -> None:
     @dataclass(frozen=True, kw_only=True)
-    class Quickstart(_Common):
+    class Quickstart(_Simulating):
         out: Path = Path("quickstart")
         """Folder of the results; created, and continued if it is there."""
 
     given = _parse(Quickstart, words, "quickstart", "Cool 64 small liquids into glasses, learn, locate, report.")
     from vitrify import study  # PyTorch takes a second: not before the words are known to be right
 
-    _investigate(study.quickstart(), given.out, given)
+    _investigate(given.on_device(study.quickstart()), given.out, given)
 
 
 def _run(words: list[str]) -> None:
@@ -109,6 +126,39 @@ def _simulate(words: list[str]) -> None:
         spent = study.simulate(chosen, given.out, n_workers=_workers(given), progress=progress)
     answer = {"data": str(given.out / "data"), "n_runs": chosen.simulate.n_runs, **spent}
     _answer(given, answer, f"{chosen.simulate.n_runs} runs in {given.out / 'data'}")
+
+
+def _pair(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Pair(_Simulating):
+        slow: Annotated[str, tyro.conf.Positional]
+        """Study of the slow cooling, whose liquid is wanted."""
+        fast: Annotated[str, tyro.conf.Positional]
+        """Study of the fast cooling, whose glass is wanted."""
+        out: Path = Path("pair")
+        """Folder of the results; created, and continued if it is there. Runs of either study in it are used."""
+        tolerance: float = 0.001
+        """Largest difference of the mean inherent-structure energies per particle, unshifted."""
+
+    given = _parse(Pair, words, "pair", "Find a liquid and a glass of equal inherent-structure energy.")
+    from vitrify import study
+
+    slow, fast = (given.on_device(study.named(name)) for name in (given.slow, given.fast))
+    with _progress() as progress:
+        found = study.pair(
+            slow, fast, given.out, tolerance=given.tolerance, n_workers=_workers(given), progress=progress
+        )
+    lines = []
+    for title, which in (("equal energy", "pair"), ("nearest to the published temperatures", "published")):
+        one = found[which]
+        lines += [
+            f"- {title}: liquid k = {one['k_slow']} (T = {one['T_slow']:.4f}) of {slow.name}, "
+            f"{one['mean_slow']:.4f} ± {one['se_slow']:.4f}; glass k = {one['k_fast']} (T = {one['T_fast']:.4f}) of "
+            f"{fast.name}, {one['mean_fast']:.4f} ± {one['se_fast']:.4f}; "
+            f"difference {one['difference']:+.4f} ± {one['se_difference']:.4f}"
+        ]
+    lines.append("mean e_IS per particle, unshifted, ± standard error")
+    _answer(given, found, "\n".join([*lines, f"numbers: {given.out / 'pair.json'}"]))
 
 
 def _report(words: list[str]) -> None:
@@ -143,23 +193,23 @@ def _study_words(words: list[str], command: str, description: str) -> tuple["Stu
     """Return the study named by the first word with the settings overridden by the others."""
     from vitrify import study
 
-    path = Path(words[0]) if words and not words[0].startswith("-") else None
-    if path is None and not {"-h", "--help"} & set(words):
+    name = words[0] if words and not words[0].startswith("-") else None
+    if name is None and not {"-h", "--help"} & set(words):
         raise ValueError(
             f"vitrify {command} needs a study file: vitrify {command} STUDY.toml; see vitrify {command} --help"
         )
-    default = study.from_toml(path) if path is not None else study.Study()
+    default = study.named(name) if name is not None else study.Study()
 
     @dataclass(frozen=True, kw_only=True)
-    class Run(_Common):
+    class Run(_Simulating):
         settings: Annotated[study.Study, tyro.conf.arg(name="")]
         out: Path
         """Folder of the results; the study's name by default."""
 
     empty = Run(settings=default, out=Path(default.name))
-    given = _parse(Run, words[1:] if path is not None else words, f"{command} STUDY.toml", description, default=empty)
+    given = _parse(Run, words[1:] if name is not None else words, f"{command} STUDY.toml", description, default=empty)
     # the settings that were overridden meet the study's own checks again
-    return study.Study.model_validate(given.settings.model_dump()), given
+    return given.on_device(given.settings), given
 
 
 def _parse(form: Any, words: list[str], command: str, description: str, default: Any = None) -> Any:

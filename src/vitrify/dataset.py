@@ -4,13 +4,24 @@ An ensemble is ``r`` independent runs of ``t`` records each. A record is counted
 source log: ``k = 1`` is the first record of the ramp and ``k = t`` the last, the glass.
 """
 
-__all__ = ["Ensemble", "Labelled", "Split", "labelled", "null", "split_runs"]
+__all__ = [
+    "EnergyPair",
+    "Ensemble",
+    "Labelled",
+    "Split",
+    "between",
+    "compared",
+    "equal_energy",
+    "labelled",
+    "null",
+    "split_runs",
+]
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from beartype import beartype
-from jaxtyping import Bool, Float, Float32, Float64, Integer, jaxtyped
+from jaxtyping import Bool, Float32, Float64, Integer, jaxtyped
 
 from vitrify.system import stream
 
@@ -133,23 +144,147 @@ def labelled(ensemble: Ensemble, *, inherent: bool, k_glass: int, k_liquid: int)
     Raises:
         ValueError: The positions of a record are not held, or both records are the same.
     """
-    liquid, glass = ensemble.place("k_liquid", k_liquid), ensemble.place("k_glass", k_glass)
     if k_glass == k_liquid:
         raise ValueError(f"k_glass and k_liquid must differ; both are {k_glass}")
-    positions = ensemble.inherent if inherent else ensemble.thermal
-    runs = np.arange(len(positions))
+    return between(ensemble, ensemble, inherent=inherent, k_liquid=k_liquid, k_glass=k_glass)
 
-    def both(records: Float[np.ndarray, "r t *rest"], liquid: int, glass: int) -> np.ndarray:
-        return np.concatenate([records[:, liquid], records[:, glass]])
 
+def between(liquids: Ensemble, glasses: Ensemble, *, inherent: bool, k_liquid: int, k_glass: int) -> Labelled:
+    """Return record ``k_glass`` of one ensemble, labelled glass, against record ``k_liquid`` of another.
+
+    Run i of the one and run i of the other keep the same number, so :func:`split_runs` of the larger number of runs
+    never puts them on two sides: ensembles of one seed begin run i from the same configuration.
+
+    Args:
+        liquids: The runs labelled 0.
+        glasses: The runs labelled 1; as many particles, of the same species, in the same box.
+        inherent: Take inherent structures instead of thermal configurations.
+        k_liquid: Record labelled 0, counted from 1.
+        k_glass: Record labelled 1, counted from 1.
+
+    Raises:
+        ValueError: The positions of a record are not held, or the ensembles are of different systems.
+    """
+    if not (np.array_equal(liquids.species, glasses.species) and np.array_equal(liquids.box, glasses.box)):
+        raise ValueError(
+            f"both ensembles must have the same particles in the same box; got {len(liquids.species)} particles in "
+            f"{liquids.box.tolist()} and {len(glasses.species)} in {glasses.box.tolist()}"
+        )
+    liquid, glass = liquids.place("k_liquid", k_liquid), glasses.place("k_glass", k_glass)
+
+    def both(one: np.ndarray, k_one: int, two: np.ndarray, k_two: int) -> np.ndarray:
+        return np.concatenate([one[:, k_one], two[:, k_two]])
+
+    one, two = (liquids.inherent, glasses.inherent) if inherent else (liquids.thermal, glasses.thermal)
     return Labelled(
-        positions=both(positions, liquid, glass),
-        species=ensemble.species,
-        box=ensemble.box,
-        label=np.repeat([0, 1], len(runs)),
-        run=np.tile(runs, 2),
-        e_pot=both(ensemble.e_pot_unshifted, k_liquid - 1, k_glass - 1),
-        e_is=both(ensemble.e_is_unshifted, k_liquid - 1, k_glass - 1),
+        positions=both(one, liquid, two, glass),
+        species=liquids.species,
+        box=liquids.box,
+        label=np.repeat([0, 1], [len(one), len(two)]),
+        run=np.concatenate([np.arange(len(one)), np.arange(len(two))]),
+        e_pot=both(liquids.e_pot_unshifted, k_liquid - 1, glasses.e_pot_unshifted, k_glass - 1),
+        e_is=both(liquids.e_is_unshifted, k_liquid - 1, glasses.e_is_unshifted, k_glass - 1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnergyPair:
+    """A record of a slowly cooled ensemble and one of a fast-cooled ensemble, and their inherent-structure energies.
+
+    Energies are unshifted, per particle, in epsilon_AA.
+
+    Args:
+        k_slow: Record of the slow ensemble, its liquid.
+        k_fast: Record of the fast ensemble, its glass.
+        T_slow: Bath temperature of ``k_slow``.
+        T_fast: Bath temperature of ``k_fast``.
+        e_slow: Energy of every run of the slow ensemble.
+        e_fast: Energy of every run of the fast ensemble.
+        mean_slow: Mean of ``e_slow``.
+        mean_fast: Mean of ``e_fast``.
+        se_slow: Standard error of ``mean_slow``.
+        se_fast: Standard error of ``mean_fast``.
+        difference: ``mean_slow - mean_fast``.
+        se_difference: Its standard error, all runs taken as independent.
+    """
+
+    k_slow: int
+    k_fast: int
+    T_slow: float
+    T_fast: float
+    e_slow: tuple[float, ...]
+    e_fast: tuple[float, ...]
+    mean_slow: float
+    mean_fast: float
+    se_slow: float
+    se_fast: float
+    difference: float
+    se_difference: float
+
+
+def equal_energy(slow: Ensemble, fast: Ensemble, *, tolerance: float = 1e-3, T_glass: float = 0.25) -> EnergyPair:
+    """Return the glass of a fast cooling and the liquid of a slow one that have the same inherent-structure energy.
+
+    The glass is the last record of the fast ensemble for which some warmer record of the slow one has the same mean
+    within ``tolerance``; of those, the nearest in energy is the liquid.
+
+    Args:
+        slow: The slowly cooled ensemble.
+        fast: The fast-cooled ensemble.
+        tolerance: Largest difference of the mean energies, in epsilon_AA per particle, unshifted.
+        T_glass: Only records of the fast ensemble at or below this bath temperature are glasses.
+
+    Raises:
+        ValueError: No two records agree, no record is cold enough, or a standard error would need more runs.
+
+    References:
+        Swanson et al., 2019, doi:10.48550/arXiv.1909.04648: glass and liquid at equal energy
+    """
+    of_slow, of_fast = slow.e_is_unshifted.mean(axis=0), fast.e_is_unshifted.mean(axis=0)
+    nearest: tuple[float, int, int] | None = None
+    for k_fast in range(len(fast.T), 0, -1):
+        cold = fast.T[k_fast - 1]
+        warmer = np.flatnonzero(slow.T - cold > 0)
+        if cold > T_glass or not warmer.size:
+            continue
+        apart = np.abs(of_slow[warmer] - of_fast[k_fast - 1])
+        k_slow = int(warmer[apart.argmin()]) + 1
+        if apart.min() <= tolerance:
+            return compared(slow, fast, k_slow=k_slow, k_fast=k_fast)
+        nearest = min(nearest or (np.inf, 0, 0), (float(apart.min()), k_slow, k_fast))
+    if nearest is None:
+        raise ValueError(f"the fast ensemble has no record at or below T_glass = {T_glass} and below the slow one's")
+    apart_by, k_slow, k_fast = nearest
+    raise ValueError(
+        f"no two records agree in mean inherent-structure energy (unshifted) within tolerance = {tolerance}; the "
+        f"nearest are k = {k_slow} (T = {slow.T[k_slow - 1]:.4f}) of the slow and k = {k_fast} "
+        f"(T = {fast.T[k_fast - 1]:.4f}) of the fast ensemble, {apart_by:.5f} apart: record more often, or allow more"
+    )
+
+
+def compared(slow: Ensemble, fast: Ensemble, *, k_slow: int, k_fast: int) -> EnergyPair:
+    """Return two records, chosen in whatever way, with their energies.
+
+    Raises:
+        ValueError: An ensemble has one run only.
+    """
+    e_slow, e_fast = slow.e_is_unshifted[:, k_slow - 1], fast.e_is_unshifted[:, k_fast - 1]
+    if min(len(e_slow), len(e_fast)) < 2:
+        raise ValueError(f"each ensemble must have at least 2 runs; got {len(e_slow)} and {len(e_fast)}")
+    se_slow, se_fast = (float(e.std(ddof=1) / np.sqrt(len(e))) for e in (e_slow, e_fast))
+    return EnergyPair(
+        k_slow=k_slow,
+        k_fast=k_fast,
+        T_slow=float(slow.T[k_slow - 1]),
+        T_fast=float(fast.T[k_fast - 1]),
+        e_slow=tuple(e_slow.tolist()),
+        e_fast=tuple(e_fast.tolist()),
+        mean_slow=float(e_slow.mean()),
+        mean_fast=float(e_fast.mean()),
+        se_slow=se_slow,
+        se_fast=se_fast,
+        difference=float(e_slow.mean() - e_fast.mean()),
+        se_difference=float(np.hypot(se_slow, se_fast)),
     )
 
 

@@ -1,18 +1,18 @@
-r"""The cooling protocol: one run is a stream of records, each with its inherent structure.
-
-.. math:: T(k) = T_{start} - (T_{start} - T_{end})\,k / n_{frames}, \qquad k = 1 \ldots n_{frames}
+r"""One run of an ensemble: a stream of records, each with its inherent structure.
 
 A run is a pure function of its settings, the study's seed and its own number. Every record draws from its own random
-stream, so a run continued from record k gives the same bits as one that was never stopped.
+stream, so a run continued from record k gives the same bits as one that was never stopped, and a run simulated beside
+others the same as one alone.
 """
 
-__all__ = ["Cool", "Frame", "Simulate", "cool"]
+__all__ = ["Batched", "Engine", "Frame", "Simulate", "records", "records_together"]
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,14 +21,18 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
 from vitrify import dynamics
 from vitrify.potentials import MIXTURES, Energies
+from vitrify.protocols import EVERY, PROTOCOLS, Bath, Cool, Cycle, Hold, Leg, Quench, Schedule
 from vitrify.system import stream
 
-_THERMOSTAT_EVERY = 20
+Reached = tuple[int, dynamics.State]
+"""A record, and the exact state at it; record 0 is the end of the equilibration."""
 
 
 def _known_mixture(name: str) -> str:
@@ -37,36 +41,8 @@ def _known_mixture(name: str) -> str:
     return name
 
 
-class Cool(BaseModel):
-    """A linear ramp of the bath temperature."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    T_start: PositiveFloat = Field(2.0, description="Bath temperature before the ramp")
-    T_end: PositiveFloat = Field(0.05, description="Bath temperature of the last record")
-    n_steps: PositiveInt = Field(200_000, description="Time steps of the ramp, t_cool")
-    n_frames: PositiveInt = Field(200, description="Records, evenly spaced in time")
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.n_steps % (self.n_frames * _THERMOSTAT_EVERY):
-            block = self.n_frames * _THERMOSTAT_EVERY
-            near = max(1, round(self.n_steps / block)) * block
-            raise ValueError(
-                f"n_steps must be a multiple of {_THERMOSTAT_EVERY} n_frames = {block}, so that every record is a "
-                f"whole number of thermostat steps; got {self.n_steps}: try {near}"
-            )
-        if self.T_end >= self.T_start:
-            raise ValueError(f"T_end must be below T_start = {self.T_start}; got {self.T_end}")
-        return self
-
-    def T(self, k: int) -> float:  # noqa: N802
-        """Return the bath temperature at record ``k``; ``k = 0`` is the start of the ramp."""
-        return self.T_start - (self.T_start - self.T_end) * k / self.n_frames
-
-
 class Simulate(BaseModel):
-    """An ensemble of independent coolings of one mixture."""
+    """An ensemble of independent runs of one mixture: cooled, unless another protocol is named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,18 +51,123 @@ class Simulate(BaseModel):
     )
     n_particles: PositiveInt = Field(400, description="Particles per system")
     n_runs: PositiveInt = Field(64, description="Independent runs")
-    n_equilibrate: NonNegativeInt = Field(10_000, description="Time steps at T_start before the ramp")
+    n_equilibrate: NonNegativeInt = Field(10_000, description="Time steps at the first temperature before the protocol")
     dt: PositiveFloat = Field(0.005, le=0.02, description="Time step")
     tau: PositiveFloat = Field(0.5, description="Time constant of the thermostat")
-    cool: Cool = Cool()
+    engine: Literal["vitrify", "lammps"] = Field("vitrify", description="What integrates and minimises")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the engine vitrify runs")
+    cool: Cool | None = Cool()
+    quench: Quench | None = None
+    hold: Hold | None = None
+    cycle: Cycle | None = None
+    schedule: Schedule | None = None
     minimise: dynamics.Fire = dynamics.Fire()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _another_replaces_the_default(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "cool" not in values and any(values.get(name) for name in PROTOCOLS):
+            return values | {"cool": None}
+        return values
+
     @model_validator(mode="after")
-    def _whole_thermostat_steps(self) -> Self:
-        if self.n_equilibrate % _THERMOSTAT_EVERY:
-            raise ValueError(f"n_equilibrate must be a multiple of {_THERMOSTAT_EVERY}; got {self.n_equilibrate}")
-        dynamics.check_size(MIXTURES[self.mixture], self.n_particles)
+    def _is_possible(self) -> Self:
+        named = [name for name in PROTOCOLS if getattr(self, name) is not None]
+        if len(named) != 1:
+            raise ValueError(f"name one protocol of {', '.join(PROTOCOLS)}; got {' and '.join(named) or 'none'}")
+        if self.n_equilibrate % EVERY:
+            raise ValueError(f"n_equilibrate must be a multiple of {EVERY}; got {self.n_equilibrate}")
+        mixture = MIXTURES[self.mixture]
+        if self.engine not in mixture.engines:
+            raise ValueError(
+                f"engine must be {' or '.join(mixture.engines)} for mixture {self.mixture}; got {self.engine!r}"
+            )
+        if self.device != "cpu" and self.engine != "vitrify":
+            raise ValueError(f"device {self.device!r} is for engine 'vitrify' only; got engine = {self.engine!r}")
+        _engine(self.engine).check_size(mixture, self.n_particles)
+        if self.engine == "vitrify" and self.bath.P_start is not None:
+            raise ValueError(
+                "schedule.P_start: engine 'vitrify' holds no pressure; leave it out, or name engine 'lammps'"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_named(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not chosen, so that a new choice changes the name of no run made before it."""
+        unchosen = {"engine": "vitrify", "device": "cpu"} | dict.fromkeys(PROTOCOLS)
+        return {name: value for name, value in write(self).items() if name not in unchosen or value != unchosen[name]}
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol."""
+        return next(name for name in PROTOCOLS if getattr(self, name) is not None)
+
+    @property
+    def bath(self) -> Bath:
+        """Course of the bath, and the steps of the records."""
+        course: Bath = getattr(self, self.protocol).bath()
+        return course
+
+
+class Engine(Protocol):
+    """What integrates one system at a time: :mod:`vitrify.dynamics`, or a module with the same functions.
+
+    ``advance`` is given ``pressure``, at the beginning and at the end, only if the protocol holds one.
+    """
+
+    def check_size(self, mixture: Any, n_particles: int) -> None:
+        """Refuse a system that is too small."""
+        ...
+
+    def start(self, mixture: Any, *, n_particles: int, T: float, rng: np.random.Generator) -> dynamics.State:
+        """Return a state to equilibrate."""
+        ...
+
+    def advance(
+        self,
+        state: dynamics.State,
+        *,
+        n_steps: int,
+        dt: float,
+        T_from: float,
+        T_to: float,
+        tau: float | None,
+        every: int,
+        rng: np.random.Generator,
+    ) -> dynamics.State:
+        """Return the state ``n_steps`` later."""
+        ...
+
+    def minimise(self, state: dynamics.State, fire: dynamics.Fire) -> dynamics.Minimum:
+        """Return the inherent structure of a state."""
+        ...
+
+    def energies(self, state: dynamics.State) -> Energies:
+        """Return the potential energy per particle of a state."""
+        ...
+
+
+class Batched(Protocol):
+    """What integrates many systems at once, each with its own random numbers."""
+
+    def advance(
+        self,
+        states: Sequence[dynamics.State],
+        *,
+        n_steps: int,
+        dt: float,
+        T_from: float,
+        T_to: float,
+        tau: float | None,
+        every: int,
+        rngs: Sequence[np.random.Generator],
+    ) -> list[dynamics.State]:
+        """Return every state ``n_steps`` later."""
+        ...
+
+    def minimise(self, states: Sequence[dynamics.State], fire: dynamics.Fire) -> list[dynamics.Minimum]:
+        """Return the inherent structure of every state."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +193,7 @@ class Frame:
     minimise_s: float
 
 
-def cool(
-    settings: Simulate, *, seed: int, run: int, after: tuple[int, dynamics.State] | None = None
-) -> Iterator[Frame]:
+def records(settings: Simulate, *, seed: int, run: int, after: Reached | None = None) -> Iterator[Frame]:
     """Yield the records of one run, from the first or from the one after ``after``.
 
     Args:
@@ -125,29 +204,23 @@ def cool(
 
     Raises:
         FloatingPointError: The run has blown up.
+        ModuleNotFoundError: The engine is not installed.
     """
-    ramp = settings.cool
+    engine, bath = _engine(settings.engine), settings.bath
     began = time.perf_counter()
-    done, state = after if after is not None else (0, _equilibrated(settings, seed=seed, run=run))
-    for k in range(done + 1, ramp.n_frames + 1):
-        state = dynamics.advance(
-            state,
-            n_steps=ramp.n_steps // ramp.n_frames,
-            dt=settings.dt,
-            T_from=ramp.T(k - 1),
-            T_to=ramp.T(k),
-            tau=settings.tau,
-            every=_THERMOSTAT_EVERY,
-            rng=stream(seed, "cool", run, k),
-        )
+    done, state = after if after is not None else (0, _equilibrated(engine, settings, seed=seed, run=run))
+    for k in range(done + 1, bath.n_frames + 1):
+        rng = stream(seed, "cool", run, k)  # the name all protocols share, and every run made so far has
+        for leg in bath.between(k):
+            state = engine.advance(state, **_along(leg, settings), rng=rng)
         reached = time.perf_counter()
-        minimum = dynamics.minimise(state, settings.minimise)
+        minimum = engine.minimise(state, settings.minimise)
         minimised = time.perf_counter()
         yield Frame(
             k=k,
-            T=ramp.T(k),
+            T=bath.T(k),
             state=state,
-            energies=dynamics.energies(state),
+            energies=engine.energies(state),
             minimum=minimum,
             simulate_s=reached - began,
             minimise_s=minimised - reached,
@@ -155,18 +228,97 @@ def cool(
         began = time.perf_counter()
 
 
-def _equilibrated(settings: Simulate, *, seed: int, run: int) -> dynamics.State:
-    """Return a run's state at the start of the ramp."""
-    T = settings.cool.T_start
-    rng = stream(seed, "start", run)
-    state = dynamics.start(MIXTURES[settings.mixture], n_particles=settings.n_particles, T=T, rng=rng)
-    return dynamics.advance(
-        state,
-        n_steps=settings.n_equilibrate,
-        dt=settings.dt,
-        T_from=T,
-        T_to=T,
-        tau=settings.tau,
-        every=_THERMOSTAT_EVERY,
-        rng=rng,
-    )
+def records_together(
+    settings: Simulate, *, seed: int, after: Mapping[int, Reached | None], device: Batched | None = None
+) -> Iterator[dict[int, Frame]]:
+    """Yield the records of many runs, those that are furthest behind first until all are level.
+
+    Args:
+        settings: The ensemble.
+        seed: The study's seed.
+        after: Of every run, the last record kept and its state; ``None`` to begin it.
+        device: What advances and minimises the batch; that of the settings by default.
+
+    Yields:
+        The next record of the runs that have come least far, by run. Seconds are shared evenly among them.
+
+    Raises:
+        FloatingPointError: A run has blown up.
+    """
+    device, bath = device or _device(settings.device), settings.bath
+    fresh = [run for run, last in after.items() if last is None]
+    last: dict[int, Reached] = {run: reached for run, reached in after.items() if reached is not None}
+    began = time.perf_counter()
+    last |= zip(fresh, ((0, state) for state in _equilibrated_together(device, settings, seed, fresh)), strict=True)
+    while last and (least := min(k for k, _ in last.values())) < bath.n_frames:
+        k, runs = least + 1, [run for run, (reached, _) in last.items() if reached == least]
+        states = [last[run][1] for run in runs]
+        rngs = [stream(seed, "cool", run, k) for run in runs]
+        for leg in bath.between(k):
+            states = device.advance(states, **_along(leg, settings), rngs=rngs)
+        reached_s = time.perf_counter() - began
+        minima = device.minimise(states, settings.minimise)
+        minimised_s = time.perf_counter() - began - reached_s
+        last |= {run: (k, state) for run, state in zip(runs, states, strict=True)}
+        yield {
+            run: Frame(
+                k=k,
+                T=bath.T(k),
+                state=state,
+                energies=dynamics.energies(state),
+                minimum=minimum,
+                simulate_s=reached_s / len(runs),
+                minimise_s=minimised_s / len(runs),
+            )
+            for run, state, minimum in zip(runs, states, minima, strict=True)
+        }
+        began = time.perf_counter()
+
+
+def _engine(name: str) -> Engine:
+    if name == "lammps":
+        from vitrify import lammps  # only who asks for it needs it
+
+        return lammps
+    return dynamics
+
+
+def _device(name: str) -> Batched:
+    if name != "cuda":
+        raise ValueError(f"device must be 'cuda' to run many systems at once; got {name!r}")
+    from vitrify import cuda  # only who asks for it needs it
+
+    cuda.check_available()
+    return cuda
+
+
+def _along(leg: Leg, settings: Simulate) -> dict[str, Any]:
+    """Return what a leg says to an engine."""
+    words: dict[str, Any] = {"n_steps": leg.n_steps, "T_from": leg.T_from, "T_to": leg.T_to}
+    words |= {"dt": settings.dt, "tau": settings.tau, "every": EVERY}
+    return words if leg.pressure is None else words | {"pressure": leg.pressure}
+
+
+def _equilibration(settings: Simulate) -> Leg:
+    bath = settings.bath
+    T, P = bath.T_start, bath.P_start
+    return Leg(n_steps=settings.n_equilibrate, T_from=T, T_to=T, P_from=P, P_to=P)
+
+
+def _equilibrated(engine: Engine, settings: Simulate, *, seed: int, run: int) -> dynamics.State:
+    """Return a run's state at the start of its protocol."""
+    leg, rng = _equilibration(settings), stream(seed, "start", run)
+    mixture = MIXTURES[settings.mixture]
+    state = engine.start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng)
+    return engine.advance(state, **_along(leg, settings), rng=rng)
+
+
+def _equilibrated_together(device: Batched, settings: Simulate, seed: int, runs: list[int]) -> list[dynamics.State]:
+    """Return the states of many runs at the start of their protocol."""
+    leg, mixture = _equilibration(settings), MIXTURES[settings.mixture]
+    if not runs:
+        return []
+    rngs = [stream(seed, "start", run) for run in runs]
+    start = _engine(settings.engine).start
+    states = [start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng) for rng in rngs]
+    return device.advance(states, **_along(leg, settings), rngs=rngs)

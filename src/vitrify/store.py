@@ -2,14 +2,15 @@
 
 One run is one folder, named by the hash of its settings::
 
-    workspace/<hash>/thermal.gsd      trajectory, one frame per record, flushed at every frame
+    workspace/<hash>/thermal.gsd      trajectory, one frame per record
                      inherent.gsd     its inherent structures
                      restart.npy      exact state after the last record kept; removed when the run is complete
                      energies.h5      per-record table, written when the run is complete
                      signac_job_document.json   wall time, versions, machine
 
-Records are appended first and ``restart.npy`` is replaced after them, so a process killed at any moment loses at most
-the record in hand: the next call repeats it, to the same bits.
+Records are committed in groups, a second or two of work in each: the trajectories are appended and flushed first, then
+``restart.npy`` is replaced. Only then are they acknowledged. A process killed at any moment loses at most the group in
+hand: the next call repeats it, to the same bits.
 """
 
 __all__ = [
@@ -18,13 +19,13 @@ __all__ = [
     "DamagedFileError",
     "Job",
     "RunFolder",
-    "is_finished",
     "keep_run",
+    "keep_runs",
     "load",
     "locked",
-    "n_kept",
     "read_json",
     "seconds",
+    "unfinished",
     "versions",
     "write_json",
     "write_text",
@@ -37,6 +38,7 @@ import os
 import pickle
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -53,14 +55,23 @@ import signac
 from vitrify.dataset import Ensemble
 from vitrify.dynamics import State
 from vitrify.potentials import MIXTURES
-from vitrify.simulate import Frame, Simulate, cool
+from vitrify.simulate import Batched, Frame, Simulate, records, records_together
 
-VERSION = 1
+VERSION = 2
 """Bumped when the same settings would give another trajectory."""
 
 _RESTART = [("k", np.int64), ("edge", np.float64), ("simulate_s", np.float64), ("minimise_s", np.float64)]
 
 _PATIENCE_S = 20.0  # for a killed process's last write to end
+
+_COMMIT_S = 1.5
+"""Work that may be lost: records are written together at this interval, because each writing takes milliseconds."""
+
+_COMMIT_BYTES = 16 * 2**20
+"""Records of one run are written when they are this large together ..."""
+
+_BATCH_BYTES = 512 * 2**20
+"""... and those of a batch of runs when they are this large together."""
 
 _SCALARS = ("T", "e_pot_unshifted", "e_pot_shifted", "e_is_unshifted", "e_is_shifted", "max_force", "converged")
 
@@ -82,23 +93,37 @@ class Job:
 class RunFolder:
     """The folder of one run, held by one process at a time.
 
-    Use as a context: entering waits for the folder's lock, leaving closes the files.
+    Use as a context: entering waits for the folder's lock, leaving writes what waits, whatever the reason for leaving.
 
     Args:
         root: Root of the data space.
         settings: The ensemble.
         seed: The study's seed.
         run: Number of the run.
+        room: Bytes of records that may wait to be written.
+        project: The data space, if it is open already.
     """
 
-    def __init__(self, root: Path, settings: Simulate, *, seed: int, run: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: Simulate,
+        *,
+        seed: int,
+        run: int,
+        room: int = _COMMIT_BYTES,
+        project: signac.Project | None = None,
+    ) -> None:
         self._settings = settings
-        self._project = signac.init_project(str(root))
-        self._job = self._project.open_job(_statepoint(settings, seed=seed, run=run))
+        # not "project or": a project is true or false by a count of its runs
+        space = signac.init_project(str(root)) if project is None else project
+        self._job = space.open_job(_statepoint(settings, seed=seed, run=run))
         self.path = Path(self._job.path)
         self._open = contextlib.ExitStack()
-        self._files: tuple[Any, Any] | None = None
         self._seconds = {"simulate_s": 0.0, "minimise_s": 0.0}
+        self._room = room
+        self._pending: list[Frame] = []
+        self._committed = time.monotonic()
 
     def __enter__(self) -> "RunFolder":
         self.path.mkdir(parents=True, exist_ok=True)
@@ -111,8 +136,8 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
-        self._files = None
+        with self._open:
+            self._commit()
 
     @property
     def finished(self) -> bool:
@@ -126,8 +151,6 @@ class RunFolder:
             DamagedFileError: The restart file cannot be read.
         """
         path = self.path / "restart.npy"
-        if not path.exists():
-            return None
         try:
             kept = np.load(io.BytesIO(path.read_bytes()))
             state = State(
@@ -137,41 +160,76 @@ class RunFolder:
                 velocities=kept["velocities"],
             )
             self._seconds = {name: float(kept[name]) for name in self._seconds}
+        except FileNotFoundError:
+            return None
         except (ValueError, IndexError, EOFError) as error:
             raise DamagedFileError(self._advice(path, error)) from error
         return int(kept["k"]), state
 
-    def append(self, frame: Frame) -> None:
-        """Keep one record; returns once it is on disk.
+    def n_kept(self) -> int:
+        """Return how many records of an unfinished run are kept, reading no more than that number.
+
+        Raises:
+            DamagedFileError: The restart file cannot be read.
+        """
+        path = self.path / "restart.npy"
+        try:
+            with path.open("rb") as file:
+                np.lib.format.read_magic(file)
+                np.lib.format.read_array_header_1_0(file)
+                return int(np.frombuffer(file.read(8), np.int64)[0])
+        except FileNotFoundError:
+            return 0
+        except (ValueError, IndexError, EOFError) as error:
+            raise DamagedFileError(self._advice(path, error)) from error
+
+    def append(self, frame: Frame) -> int:
+        """Take one record to be kept; return how many records this call has brought to the disk.
 
         Raises:
             DamagedFileError: A trajectory does not hold the records before this one.
             OSError: The disk is full, or not ours to write; what was kept before is intact.
         """
-        thermal, inherent = self._trajectories(frame.k)
-        scalars = {"T": frame.T, "T_kinetic": frame.state.temperature} | _named("e_pot", frame.energies)
-        _append(thermal, frame.k, frame.state, scalars, self._step(frame.k))
-        minimum = frame.minimum
-        scalars = {"max_force": minimum.max_force, "converged": minimum.converged} | _named("e_is", minimum.energies)
-        scalars["n_evaluations"] = minimum.n_evaluations
-        _append(inherent, frame.k, minimum.state, scalars, self._step(frame.k))
-        shape = frame.state.positions.shape
+        self._pending.append(frame)
+        # positions and velocities, and the positions of the minimum
+        size = len(self._pending) * 3 * frame.state.positions.nbytes
+        if size < self._room and time.monotonic() < self._committed + _COMMIT_S:
+            return 0
+        return self._commit()
+
+    def _commit(self) -> int:
+        """Write the records that wait; return their number."""
+        frames, self._pending = self._pending, []  # what cannot be written is not tried again on leaving
+        if not frames:
+            return 0
+        with self._to_append("thermal", frames[0].k) as thermal, self._to_append("inherent", frames[0].k) as inherent:
+            _append(thermal, "thermal", frames, self._settings)
+            _append(inherent, "inherent", frames, self._settings)
+        last = frames[-1]
+        shape = last.state.positions.shape
         kept = np.zeros((), np.dtype([*_RESTART, ("positions", np.int32, shape), ("velocities", np.float32, shape)]))
-        kept["k"], kept["edge"] = frame.k, frame.state.edge
-        kept["positions"], kept["velocities"] = frame.state.positions, frame.state.velocities
+        kept["k"], kept["edge"] = last.k, last.state.edge
+        kept["positions"], kept["velocities"] = last.state.positions, last.state.velocities
         for name in self._seconds:
-            self._seconds[name] += getattr(frame, name)
+            self._seconds[name] += sum(getattr(frame, name) for frame in frames)
             kept[name] = self._seconds[name]
         buffer = io.BytesIO()
         np.save(buffer, kept)
         _write(self.path / "restart.npy", buffer.getvalue())
+        self._committed = time.monotonic()
+        return len(frames)
 
-    def finish(self) -> None:
-        """Write the table of energies and the run's record; afterwards the run is :attr:`finished`."""
-        n = self._settings.cool.n_frames
+    def finish(self) -> int:
+        """Write what waits, the table of energies and the run's record; afterwards the run is :attr:`finished`.
+
+        Returns:
+            How many records this call has brought to the disk.
+        """
+        committed, n = self._commit(), self._settings.bath.n_frames
         table: dict[str, np.ndarray] = {}
+        changing = () if self._settings.bath.P_start is None else ("edge",)
         for name, keys in (
-            ("thermal", ("T", "T_kinetic", "e_pot_unshifted", "e_pot_shifted")),
+            ("thermal", ("T", "T_kinetic", "e_pot_unshifted", "e_pot_shifted", *changing)),
             ("inherent", ("e_is_unshifted", "e_is_shifted", "max_force", "converged", "n_evaluations")),
         ):
             with self._read(name) as file:
@@ -190,6 +248,7 @@ class RunFolder:
                 file.create_dataset(name, data=column)
         _write(self.path / "energies.h5", buffer.getvalue())
         (self.path / "restart.npy").unlink(missing_ok=True)
+        return committed
 
     def table(self) -> dict[str, np.ndarray]:
         """Return the per-record table of a finished run: temperatures, energies, largest force, convergence.
@@ -204,10 +263,6 @@ class RunFolder:
         except OSError as error:
             raise DamagedFileError(self._advice(path, error)) from error
 
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds a finished run spent simulating and minimising."""
-        return {name: float(self._job.document[name]) for name in ("simulate_s", "minimise_s")}
-
     def positions(self, name: Literal["thermal", "inherent"], k: Sequence[int]) -> np.ndarray:
         """Return the positions of records ``k``, shape (len(k), n, d), float32, in [0, L).
 
@@ -216,17 +271,16 @@ class RunFolder:
         """
         d = MIXTURES[self._settings.mixture].dimension
         with self._read(name) as file:
-            edge = np.float32(file.read_chunk(0, "configuration/box")[0])
+            # a box that has not changed since the first record is not written again
+            boxes = [i if file.chunk_exists(i, "configuration/box") else 0 for i in (record - 1 for record in k)]
+            edge = np.array([file.read_chunk(i, "configuration/box")[0] for i in boxes], np.float32)[:, None, None]
             centred = np.stack([file.read_chunk(record - 1, "particles/position")[:, :d] for record in k])
         inside = centred + edge / np.float32(2)
-        return np.where(inside >= edge, inside - edge, np.maximum(inside, np.float32(0))).astype(np.float32)
+        return np.asarray(np.where(inside >= edge, inside - edge, np.maximum(inside, np.float32(0))), np.float32)
 
-    def _trajectories(self, k: int) -> tuple[Any, Any]:
-        if self._files is None:
-            self._files = (self._open_for_writing("thermal", k), self._open_for_writing("inherent", k))
-        return self._files
-
-    def _open_for_writing(self, name: str, k: int) -> Any:
+    @contextlib.contextmanager
+    def _to_append(self, name: str, k: int) -> Iterator[Any]:
+        """Open a trajectory in which record ``k`` or one after it is next."""
         path = self.path / f"{name}.gsd"
         try:
             file = gsd.hoomd.open(str(path), "w" if k == 1 else "r+")
@@ -234,10 +288,11 @@ class RunFolder:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise DamagedFileError(self._advice(path, error)) from error
-        self._open.callback(file.close)
-        if not k - 1 <= len(file) <= k:
-            raise DamagedFileError(self._advice(path, f"it holds {len(file)} records where {k - 1} were kept"))
-        return file
+        with file:
+            # a process killed between two files leaves records that were never acknowledged
+            if not k - 1 <= len(file) <= self._settings.bath.n_frames:
+                raise DamagedFileError(self._advice(path, f"it holds {len(file)} records where {k - 1} were kept"))
+            yield file
 
     @contextlib.contextmanager
     def _read(self, name: str) -> Iterator[Any]:
@@ -247,10 +302,6 @@ class RunFolder:
                 yield file
         except (RuntimeError, OSError, KeyError) as error:
             raise DamagedFileError(self._advice(path, error)) from error
-
-    def _step(self, k: int) -> int:
-        ramp = self._settings.cool
-        return self._settings.n_equilibrate + k * (ramp.n_steps // ramp.n_frames)
 
     def _advice(self, path: Path, reason: object) -> str:
         return (
@@ -298,67 +349,102 @@ def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ense
     """Return a finished ensemble: the energies of every record, the positions of records ``k``.
 
     Raises:
-        ValueError: A run is not finished.
+        ValueError: A run is not finished, or a held pressure gave every record a box of its own.
         DamagedFileError: A file cannot be read.
     """
-    folders = [RunFolder(root, settings, seed=seed, run=run) for run in range(settings.n_runs)]
-    missing = [run for run, folder in enumerate(folders) if not folder.finished]
+    folders, finished = _survey(root, settings, seed=seed)
+    missing = [run for run, done in enumerate(finished) if not done]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(folders)} runs are not finished, run {missing[0]} first: simulate them"
         )
+    if k and settings.bath.P_start is not None:
+        raise ValueError("a held pressure gives every record its own box: an ensemble of positions has one")
     tables = [folder.table() for folder in folders]
     mixture = MIXTURES[settings.mixture]
     columns: dict[str, Any] = {name: np.stack([table[name] for table in tables]) for name in _SCALARS}
     columns["T"] = columns["T"][0]
+    shape = (len(folders), len(k), settings.n_particles, mixture.dimension)
+    thermal, inherent = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    if k:
+        for run, folder in enumerate(folders):
+            thermal[run], inherent[run] = folder.positions("thermal", k), folder.positions("inherent", k)
     return Ensemble(
-        thermal=np.stack([folder.positions("thermal", k) for folder in folders]),
-        inherent=np.stack([folder.positions("inherent", k) for folder in folders]),
+        thermal=thermal,
+        inherent=inherent,
         species=mixture.species(settings.n_particles),
         box=mixture.box(settings.n_particles),
-        k=np.array(k),
+        k=np.array(k, int),
         **columns,
     )
 
 
-def n_kept(job: Job) -> int:
-    """Return how many records of a run are kept."""
-    folder = _folder(job)
-    if folder.finished:
-        return job.settings.cool.n_frames
-    last = folder.last()
-    return 0 if last is None else last[0]
+def unfinished(root: Path, settings: Simulate, *, seed: int) -> dict[int, int]:
+    """Return how many records are kept of every run that is not finished, in one pass over the data space.
+
+    Raises:
+        DamagedFileError: A restart file cannot be read.
+    """
+    folders, finished = _survey(root, settings, seed=seed)
+    return {run: folder.n_kept() for run, folder in enumerate(folders) if not finished[run]}
 
 
-def is_finished(job: Job) -> bool:
-    """Return whether every record of a run is kept."""
-    return _folder(job).finished
+def seconds(root: Path, settings: Simulate, *, seed: int) -> dict[str, float]:
+    """Return the seconds that the runs of a finished ensemble took together: ``simulate_s`` and ``minimise_s``."""
+    folders, _ = _survey(root, settings, seed=seed)
+    documents = [read_json(folder.path / "signac_job_document.json") for folder in folders]
+    return {name: float(sum(document[name] for document in documents)) for name in ("simulate_s", "minimise_s")}
 
 
-def seconds(job: Job) -> dict[str, float]:
-    """Return the seconds a finished run took: ``simulate_s`` and ``minimise_s``."""
-    return _folder(job).seconds()
+def _survey(root: Path, settings: Simulate, *, seed: int) -> tuple[list[RunFolder], list[bool]]:
+    """Return the folder of every run, made or not, and whether it is finished."""
+    root.mkdir(parents=True, exist_ok=True)
+    project = signac.init_project(str(root))
+    there = set(os.listdir(project.workspace)) if os.path.isdir(project.workspace) else set()
+    folders = [RunFolder(root, settings, seed=seed, run=run, project=project) for run in range(settings.n_runs)]
+    return folders, [folder.path.name in there and folder.finished for folder in folders]
 
 
 def keep_run(job: Job, tick: Callable[[float], None]) -> None:
-    """Simulate what is missing of one run and keep it; ``tick(1)`` follows every record.
+    """Simulate what is missing of one run and keep it; ``tick(n)`` acknowledges ``n`` records more on the disk.
+
+    A tick follows every record, most of them with 0: that is where a run may be stopped.
 
     Raises:
         DamagedFileError: A file of an earlier call cannot be read.
         TimeoutError: Another process is at work on the run.
         OSError: The disk is full, or not ours to write.
     """
-    with _folder(job) as folder:
+    with RunFolder(job.root, job.settings, seed=job.seed, run=job.run) as folder:
         if folder.finished:
             return
-        for frame in cool(job.settings, seed=job.seed, run=job.run, after=folder.last()):
-            folder.append(frame)
-            tick(1)
-        folder.finish()
+        for frame in records(job.settings, seed=job.seed, run=job.run, after=folder.last()):
+            tick(folder.append(frame))
+        tick(folder.finish())
 
 
-def _folder(job: Job) -> RunFolder:
-    return RunFolder(job.root, job.settings, seed=job.seed, run=job.run)
+def keep_runs(jobs: Sequence[Job], tick: Callable[[float], None], *, device: Batched | None = None) -> None:
+    """Do as :func:`keep_run` for many runs of one ensemble at once, advanced together on a device.
+
+    Every run is kept in its own folder, as if it had been simulated alone.
+
+    Raises:
+        DamagedFileError: A file of an earlier call cannot be read.
+        TimeoutError: Another process is at work on a run.
+        OSError: The disk is full, or not ours to write.
+    """
+    root, settings, seed = jobs[0].root, jobs[0].settings, jobs[0].seed
+    room = _BATCH_BYTES // len(jobs)
+    project = signac.init_project(str(root))
+    with contextlib.ExitStack() as held:
+        runs = [RunFolder(root, settings, seed=seed, run=job.run, room=room, project=project) for job in jobs]
+        folders = {job.run: held.enter_context(folder) for job, folder in zip(jobs, runs, strict=True)}
+        folders = {run: folder for run, folder in folders.items() if not folder.finished}
+        after = {run: folder.last() for run, folder in folders.items()}
+        for frames in records_together(settings, seed=seed, after=after, device=device):
+            tick(sum(folders[run].append(frame) for run, frame in frames.items()))
+        for folder in folders.values():
+            tick(folder.finish())
 
 
 @contextlib.contextmanager
@@ -429,13 +515,28 @@ def _named(prefix: str, energies: Any) -> dict[str, float]:
     return {f"{prefix}_unshifted": energies.unshifted, f"{prefix}_shifted": energies.shifted}
 
 
-def _append(file: Any, k: int, state: State, scalars: dict[str, float], step: int) -> None:
-    """Append record ``k`` unless it is already there, and flush."""
-    if len(file) >= k:
-        return
+def _append(file: Any, name: str, records: Sequence[Frame], settings: Simulate) -> None:
+    """Append those records that a trajectory does not hold, and flush it."""
+    held = len(file)
+    for record in records:
+        if record.k > held:
+            file.append(_gsd_frame(name, record, settings))
+    file.flush()
+
+
+def _gsd_frame(name: str, record: Frame, settings: Simulate) -> gsd.hoomd.Frame:
+    """Return a record, or its inherent structure, as a frame of a trajectory."""
+    state = record.state if name == "thermal" else record.minimum.state
+    if name == "thermal":
+        scalars = {"T": record.T, "T_kinetic": state.temperature} | _named("e_pot", record.energies)
+        scalars |= {} if settings.bath.P_start is None else {"edge": state.edge}
+    else:
+        minimum = record.minimum
+        scalars = {"max_force": minimum.max_force, "converged": minimum.converged} | _named("e_is", minimum.energies)
+        scalars["n_evaluations"] = minimum.n_evaluations
     n, d = state.positions.shape
     frame = gsd.hoomd.Frame()
-    frame.configuration.step = step
+    frame.configuration.step = settings.n_equilibrate + settings.bath.step(record.k)
     frame.configuration.dimensions = d
     frame.configuration.box = [state.edge] * d + [1.0] * (3 - d) + [0, 0, 0]
     frame.particles.N = n
@@ -446,5 +547,4 @@ def _append(file: Any, k: int, state: State, scalars: dict[str, float], step: in
     centred[:, :d] = (state.positions.view(np.uint32).astype(float) / 2.0**32 - 0.5) * state.edge
     frame.particles.position = centred
     frame.log = {name: np.array([value], dtype=np.float64) for name, value in scalars.items()}
-    file.append(frame)
-    file.flush()
+    return frame

@@ -1,7 +1,20 @@
 """One investigation from settings to results: cool, learn, score, locate. Only this module knows the order."""
 
-__all__ = ["Classify", "Study", "compile_kernels", "from_toml", "quickstart", "report_again", "run", "simulate"]
+__all__ = [
+    "SHIPPED",
+    "Classify",
+    "Study",
+    "compile_kernels",
+    "from_toml",
+    "named",
+    "pair",
+    "quickstart",
+    "report_again",
+    "run",
+    "simulate",
+]
 
+import errno
 import hashlib
 import json
 import time
@@ -16,14 +29,35 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from vitrify import baselines, dynamics, learn, parallel, report, scores, store, transition, views
-from vitrify.dataset import Ensemble, Labelled, Split, labelled, null, split_runs
+from vitrify.dataset import (
+    EnergyPair,
+    Ensemble,
+    Labelled,
+    Split,
+    compared,
+    equal_energy,
+    labelled,
+    null,
+    split_runs,
+)
 from vitrify.models import CNN, MPNN
-from vitrify.potentials import MIXTURES
+from vitrify.potentials import MIXTURES, Mixture
+from vitrify.protocols import Cool
 from vitrify.simulate import Simulate
 from vitrify.system import Configuration, stream
 
 Progress = Callable[[str, float, float], None]
 """Called with the stage's name, the work done and the work in all."""
+
+_STUDIES = files("vitrify") / "studies"
+
+SHIPPED = tuple(
+    sorted(entry.name.removesuffix(".toml") for entry in _STUDIES.iterdir() if entry.name.endswith(".toml"))
+)
+"""Names of the studies that come with the package."""
+
+_BATCH = 256
+"""Runs advanced together on a device: enough to fill it, few enough that each may hold its folder's lock."""
 
 Logit = Callable[[Labelled], np.ndarray]
 Input = Literal["thermal", "inherent"]
@@ -82,10 +116,18 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _records_exist(self) -> Self:
-        last = self.simulate.cool.n_frames
+        last, protocol = self.simulate.bath.n_frames, self.simulate.protocol
+        choices = ("k_glass", "k", "k_transfer", "control")
+        unnamed = ", ".join(f"classify.{name}" for name in choices if name not in self.classify.model_fields_set)
         beyond = [k for k in self.classify.records if k > last]
+        advice = f"the defaults of {unnamed} are records of a cooling that has {Cool().n_frames}: name them"
         if beyond:
-            raise ValueError(f"classify: records must be at most simulate.cool.n_frames = {last}; got {beyond}")
+            raise ValueError(
+                f"classify: records must be at most the {last} of simulate.{protocol}; got {beyond}"
+                + (f"; {advice}" if unnamed else "")
+            )
+        if protocol != "cool" and unnamed:
+            raise ValueError(f"classify: simulate.{protocol} is not a cooling, and {advice}")
         kinds = [model.kind for model in self.models]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"models must be of different kinds, one of each; got {kinds}")
@@ -111,9 +153,23 @@ def from_toml(path: Path) -> Study:
     return Study.model_validate(settings)
 
 
+def named(name: str) -> Study:
+    """Return the study of a file, or, where there is no such file, the shipped study of that name.
+
+    Raises:
+        FileNotFoundError: It is neither; the shipped ones are named.
+        ValueError: As for :func:`from_toml`.
+    """
+    if Path(name).is_file():
+        return from_toml(Path(name))
+    if name in SHIPPED:
+        return Study.model_validate(tomllib.loads((_STUDIES / f"{name}.toml").read_text("utf-8")))
+    raise FileNotFoundError(errno.ENOENT, f"No such file, and no shipped study: those are {', '.join(SHIPPED)}", name)
+
+
 def quickstart() -> Study:
     """Return the study of the quick start."""
-    return Study.model_validate(tomllib.loads((files("vitrify") / "studies" / "quickstart.toml").read_text("utf-8")))
+    return Study.model_validate(tomllib.loads((_STUDIES / "quickstart.toml").read_text("utf-8")))
 
 
 def compile_kernels() -> None:
@@ -122,6 +178,8 @@ def compile_kernels() -> None:
     An installer calls this once. Without it the first study compiles what it uses.
     """
     for mixture in MIXTURES.values():
+        if not isinstance(mixture, Mixture):  # run by LAMMPS, which is compiled
+            continue
         rng = stream(0, "compile", mixture.name)
         state = dynamics.start(mixture, n_particles=300, T=1.0, rng=rng)
         state = dynamics.advance(state, n_steps=20, dt=0.005, T_from=1.0, T_to=1.0, tau=0.5, rng=rng)
@@ -147,21 +205,23 @@ def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> 
         OSError: The folder cannot be written, or the disk is full.
     """
     settings, root = study.simulate, out / "data"
-    root.mkdir(parents=True, exist_ok=True)
-    jobs = [store.Job(root=root, settings=settings, seed=study.seed, run=run) for run in range(settings.n_runs)]
-    kept = [store.n_kept(job) for job in jobs]
-    n_frames, done = settings.cool.n_frames, sum(kept)
+    kept = store.unfinished(root, settings, seed=study.seed)
+    n_frames = settings.bath.n_frames
+    done = (settings.n_runs - len(kept)) * n_frames + sum(kept.values())
 
     def tick(amount: float) -> None:
         nonlocal done
         done += int(amount)
         progress("cool and minimise", done, n_frames * settings.n_runs)
 
-    unfinished = [job for job in jobs if not store.is_finished(job)]
+    jobs = [store.Job(root=root, settings=settings, seed=study.seed, run=run) for run in kept]
     tick(0)
-    parallel.spread(store.keep_run, unfinished, n_workers=n_workers, progress=tick)
-    spent = [store.seconds(job) for job in jobs]
-    return {name: sum(seconds[name] for seconds in spent) for name in ("simulate_s", "minimise_s")}
+    if settings.device == "cpu":
+        parallel.spread(store.keep_run, jobs, n_workers=n_workers, progress=tick)
+    else:  # the device is the parallel machine: one process feeds it
+        batches = [jobs[first : first + _BATCH] for first in range(0, len(jobs), _BATCH)]
+        parallel.spread(store.keep_runs, batches, n_workers=1, progress=tick)
+    return store.seconds(root, settings, seed=study.seed)
 
 
 def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
@@ -177,9 +237,12 @@ def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[
         The contents of ``out/results.json``, described in ``docs/results.md``; ``out/report.html`` shows them.
 
     Raises:
+        ValueError: The study holds a pressure, so that its records have no box in common.
         store.DamagedFileError: A file of an earlier call cannot be read.
         OSError: The folder cannot be written, or the disk is full.
     """
+    if study.simulate.bath.P_start is not None:
+        raise ValueError("simulate.schedule holds a pressure: every record has its own box; use vitrify simulate")
     settings = study.model_dump(mode="json")
     done = store.read_json(out / "results.json")
     if done and done["study"] == settings and done["versions"] == store.versions() and (out / "report.html").exists():
@@ -201,6 +264,65 @@ def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
     results["timing"] = spent | {"total_s": time.perf_counter() - began}
     return _report(study, results, out, n_workers=n_workers, progress=progress)
+
+
+def pair(
+    slow: Study, fast: Study, out: Path, *, tolerance: float = 1e-3, n_workers: int, progress: Progress
+) -> dict[str, Any]:
+    """Return the liquid of a slow cooling and the glass of a fast one that have the same inherent-structure energy.
+
+    Runs that ``out`` already holds, of either study, are used; the classifiers of the studies play no part.
+
+    Args:
+        slow: The study whose liquid is wanted.
+        fast: The study whose glass is wanted.
+        out: Folder of the results: ``out/data`` holds the runs of both.
+        tolerance: Largest difference of the mean energies, unshifted, in epsilon_AA per particle.
+        n_workers: Processes.
+        progress: Told the records kept of each study in turn.
+
+    Returns:
+        The contents of ``out/pair.json``: both studies' ensembles, the ``pair`` as
+        :class:`vitrify.dataset.EnergyPair`, and as ``published`` the records nearest the temperatures of the
+        published pair, which was matched on energies of stalled minimisations.
+
+    Raises:
+        ValueError: The studies are of different systems, or no two records agree.
+        store.DamagedFileError: A file of an earlier call cannot be read.
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    one, two = slow.simulate, fast.simulate
+    if (one.mixture, one.n_particles) != (two.mixture, two.n_particles):
+        raise ValueError(
+            f"both studies must have the same mixture and n_particles; got {one.mixture} with {one.n_particles} and "
+            f"{two.mixture} with {two.n_particles}"
+        )
+    ensembles = []
+    for study in (slow, fast):
+        simulate(study, out, n_workers=n_workers, progress=progress)
+        ensembles.append(store.load(out / "data", study.simulate, seed=study.seed, k=()))
+    found = {
+        "slow": {"name": slow.name, "seed": slow.seed, "simulate": one.model_dump(mode="json")},
+        "fast": {"name": fast.name, "seed": fast.seed, "simulate": two.model_dump(mode="json")},
+        "tolerance": tolerance,
+        "pair": asdict(equal_energy(*ensembles, tolerance=tolerance)),
+        "published": asdict(_published_pair(*ensembles)),
+        "versions": store.versions(),
+    }
+    store.write_json(out / "pair.json", found)
+    return dict(store.read_json(out / "pair.json"))
+
+
+_PUBLISHED_PAIR = (0.54725, 0.05)
+"""Bath temperatures of the published liquid, t_cool = 2e7, and glass, t_cool = 2e5, called equal in energy [repo]."""
+
+
+def _published_pair(slow: Ensemble, fast: Ensemble) -> EnergyPair:
+    """Return the records nearest the published temperatures."""
+    k_slow, k_fast = (
+        int(np.abs(ensemble.T - T).argmin()) + 1 for ensemble, T in zip((slow, fast), _PUBLISHED_PAIR, strict=True)
+    )
+    return compared(slow, fast, k_slow=k_slow, k_fast=k_fast)
 
 
 def report_again(out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
@@ -506,7 +628,8 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
     if settings.mixture != "ka2d":
         return {}
     kept: dict[str, Any] = {name: asdict(curve) for name, curve in transition.REFERENCE.items()}
-    in_equilibrium = settings.cool.n_steps >= 200_000 and settings.n_equilibrate >= 10_000
+    slowly = settings.cool is not None and settings.cool.n_steps >= 200_000
+    in_equilibrium = slowly and settings.n_equilibrate >= 10_000
     hot = ((ensemble.T >= 0.8) & (ensemble.T <= 1.951)).any()
     if settings.n_particles >= 400 and in_equilibrium and hot:
         mean, _ = transition.mean_curve(ensemble.e_is_unshifted)
@@ -516,7 +639,9 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _tg(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if study.simulate.cool is None:  # a line through both branches is of one cooling
+        return rows
     for name, convention in transition.CONVENTIONS.items():
         if not transition.covers(ensemble.T, convention):
             continue

@@ -8,7 +8,8 @@ from scipy import stats
 
 from vitrify import dynamics
 from vitrify.potentials import MIXTURES, energies
-from vitrify.simulate import Cool, Simulate, cool
+from vitrify.protocols import Cool
+from vitrify.simulate import Simulate, records
 from vitrify.system import Configuration, stream
 
 _DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -85,7 +86,7 @@ def test_mean_energy_of_the_three_dimensional_liquid_is_the_published_one() -> N
 def test_cooling_ends_in_the_glass_of_the_reference() -> None:
     """True minima do not depend on the rate above T = 0.8; the glass of t_cool = 2e5 is between -3.862 and -3.876."""
     settings = Simulate(n_runs=12, cool=Cool(n_steps=200_000, n_frames=20))
-    frames = [list(cool(settings, seed=1, run=run)) for run in range(settings.n_runs)]
+    frames = [list(records(settings, seed=1, run=run)) for run in range(settings.n_runs)]
     e_is = np.array([[frame.minimum.energies.unshifted for frame in run] for run in frames]).mean(axis=0)
     assert all(frame.minimum.converged for run in frames for frame in run)
     error = 0.0089 / np.sqrt(settings.n_runs)  # the standard deviation between runs of N = 400
