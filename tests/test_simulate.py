@@ -100,3 +100,14 @@ def test_the_liquid_follows_the_bath_and_its_minima_lie_below_it() -> None:
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Simulate(**settings)
+
+
+def test_processes_of_one_system_are_for_lammps() -> None:
+    with pytest.raises(ValueError, match="n_processes is for engine 'lammps' only; got 2"):
+        Simulate(n_processes=2)
+    assert "n_processes" not in Simulate().model_dump()
+
+
+def test_a_time_step_too_long_for_the_mixture_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"dt must be at most 0.02 for mixture ka2d; got 0.03"):
+        Simulate(dt=0.03)

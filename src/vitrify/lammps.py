@@ -16,7 +16,7 @@ References:
     Berendsen et al., 1984, doi:10.1063/1.448118 (barostat)
 """
 
-__all__ = ["advance", "available", "check_size", "energies", "minimise", "run", "start", "write_data"]
+__all__ = ["advance", "available", "check_size", "energies", "minimise", "on", "run", "start", "write_data"]
 
 import atexit
 import functools
@@ -31,6 +31,7 @@ import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -187,6 +188,17 @@ def check_size(mixture: Liquid, n_particles: int) -> None:
     least = int(np.ceil(mixture.density * (2 * mixture.reach) ** mixture.dimension))
     if n_particles < least:
         raise ValueError(f"n_particles must be at least {least} for {mixture.name}; got {n_particles}")
+
+
+def on(n_processes: int) -> SimpleNamespace:
+    """Return these functions as an engine whose systems are each spread over MPI processes."""
+    return SimpleNamespace(
+        start=functools.partial(start, n_processes=n_processes),
+        advance=functools.partial(advance, n_processes=n_processes),
+        minimise=functools.partial(minimise, n_processes=n_processes),
+        energies=energies,
+        check_size=check_size,
+    )
 
 
 def available() -> bool:

@@ -52,10 +52,11 @@ class Simulate(BaseModel):
     n_particles: PositiveInt = Field(400, description="Particles per system")
     n_runs: PositiveInt = Field(64, description="Independent runs")
     n_equilibrate: NonNegativeInt = Field(10_000, description="Time steps at the first temperature before the protocol")
-    dt: PositiveFloat = Field(0.005, le=0.02, description="Time step")
+    dt: PositiveFloat = Field(0.005, le=0.05, description="Time step; stable below 0.02 for Lennard-Jones")
     tau: PositiveFloat = Field(0.5, description="Time constant of the thermostat")
     engine: Literal["vitrify", "lammps"] = Field("vitrify", description="What integrates and minimises")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the engine vitrify runs")
+    n_processes: PositiveInt = Field(1, description="MPI processes of each run of the engine lammps")
     cool: Cool | None = Cool()
     quench: Quench | None = None
     hold: Hold | None = None
@@ -84,7 +85,13 @@ class Simulate(BaseModel):
             )
         if self.device != "cpu" and self.engine != "vitrify":
             raise ValueError(f"device {self.device!r} is for engine 'vitrify' only; got engine = {self.engine!r}")
-        _engine(self.engine).check_size(mixture, self.n_particles)
+        if self.n_processes > 1 and self.engine != "lammps":
+            raise ValueError(
+                f"n_processes is for engine 'lammps' only; got {self.n_processes}: spread runs with --workers"
+            )
+        if self.dt > 0.02 and "vitrify" in mixture.engines:
+            raise ValueError(f"dt must be at most 0.02 for mixture {self.mixture}; got {self.dt}")
+        _engine(self).check_size(mixture, self.n_particles)
         if self.engine == "vitrify" and self.bath.P_start is not None:
             raise ValueError(
                 "schedule.P_start: engine 'vitrify' holds no pressure; leave it out, or name engine 'lammps'"
@@ -94,7 +101,7 @@ class Simulate(BaseModel):
     @model_serializer(mode="wrap")
     def _as_named(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is not chosen, so that a new choice changes the name of no run made before it."""
-        unchosen = {"engine": "vitrify", "device": "cpu"} | dict.fromkeys(PROTOCOLS)
+        unchosen = {"engine": "vitrify", "device": "cpu", "n_processes": 1} | dict.fromkeys(PROTOCOLS)
         return {name: value for name, value in write(self).items() if name not in unchosen or value != unchosen[name]}
 
     @property
@@ -206,7 +213,7 @@ def records(settings: Simulate, *, seed: int, run: int, after: Reached | None = 
         FloatingPointError: The run has blown up.
         ModuleNotFoundError: The engine is not installed.
     """
-    engine, bath = _engine(settings.engine), settings.bath
+    engine, bath = _engine(settings), settings.bath
     began = time.perf_counter()
     done, state = after if after is not None else (0, _equilibrated(engine, settings, seed=seed, run=run))
     for k in range(done + 1, bath.n_frames + 1):
@@ -275,11 +282,11 @@ def records_together(
         began = time.perf_counter()
 
 
-def _engine(name: str) -> Engine:
-    if name == "lammps":
+def _engine(settings: Simulate) -> Engine:
+    if settings.engine == "lammps":
         from vitrify import lammps  # only who asks for it needs it
 
-        return lammps
+        return lammps.on(settings.n_processes)
     return dynamics
 
 
@@ -319,6 +326,6 @@ def _equilibrated_together(device: Batched, settings: Simulate, seed: int, runs:
     if not runs:
         return []
     rngs = [stream(seed, "start", run) for run in runs]
-    start = _engine(settings.engine).start
+    start = _engine(settings).start
     states = [start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng) for rng in rngs]
     return device.advance(states, **_along(leg, settings), rngs=rngs)
