@@ -5,7 +5,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-slow test-all check bench docs clean
+.PHONY: quickstart test test-slow test-all check bench validate docs clean
 
 quickstart: .venv/installed
 	$(BIN)/vitrify quickstart --out quickstart
@@ -27,11 +27,14 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
 
+validate: .venv/installed-dev
+	$(BIN)/python -m validation
+
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv quickstart bench.json docs/_build
+	rm -rf .venv quickstart bench.json validation.json validation/data docs/_build
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv

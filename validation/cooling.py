@@ -1,0 +1,292 @@
+"""The cooling curve of the two-dimensional mixture: true minima, LAMMPS's minima, and why the published ones stall."""
+
+__all__ = ["SUBJECT", "Size", "comparisons", "figure_data", "rows", "simulations"]
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+
+from validation import sources
+from validation.lammps import Minimum
+from validation.rows import Row, mean_error, peak
+from validation.stall import Stall
+from validation.tasks import Cooling, Series, Task
+from vitrify.transition import REFERENCE
+from vitrify.views import local_descriptors, pair_correlation
+
+SUBJECT = "Cooling curve, ka2d"
+_JUMP = 0.5 * 4 * (2.5**-6 - 2.5**-12)  # what a BB pair adds when it passes its cut-off; AA twice, AB three times it
+_SLOW = 1.1  # below it the inherent structures of the liquid go on sinking for hundreds of time units
+_BASE = 200_000  # the ramp that the comparisons are made on
+
+
+class Size(BaseModel):
+    """How much is computed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_particles: int = 4320
+    n_frames: int = 40
+    runs: dict[int, int] = {20_000: 4, _BASE: 8, 2_000_000: 2}
+    """Runs by steps of the ramp."""
+    k_stalled: tuple[int, ...] = (1, 12, 20, 24, 25, 30, 31, 36, 37, 40)
+    """Records whose unshifted potential LAMMPS minimises."""
+    k_true: tuple[int, ...] = (1, 12, 24, 34, 40)
+    """Records whose shifted potential LAMMPS minimises."""
+    liquids: tuple[float, ...] = (1.95125, 1.56125, 1.22, 1.025, 0.83)
+    """Temperatures at which the liquid is at equilibrium, and the published curve does not depend on its rate."""
+    n_liquid: tuple[int, int] = (2, 12)
+    """Runs at each of them, and configurations of each run."""
+
+
+def simulations(size: Size) -> list[Task]:
+    """Return the coolings."""
+    coolings = [cooling for n_steps in size.runs for cooling in _coolings(size, n_steps)]
+    return [*coolings, *(series for T in size.liquids for series in _liquids(size, T))]
+
+
+def comparisons(size: Size) -> list[Task]:
+    """Return what LAMMPS is asked."""
+    slower = [n_steps for n_steps in size.runs if n_steps >= _BASE]
+    true = [true for k in size.k_true for true in _minima(size, _BASE, k, shift=True)]
+    stalled = [stalled for n in slower for k in size.k_stalled for stalled in _minima(size, n, k, shift=False)]
+    liquid = [stalled for T in size.liquids for stalled in _liquid_minima(size, T)]
+    return [*true, *stalled, *liquid, *_paths(size), _stall(size)]
+
+
+def rows(size: Size, root: Path) -> list[Row]:
+    """Return the rows of the table; every task must be kept."""
+    return [*_same_minima(size, root), *_stalled(size, root), *_true(size, root), *_structure(size, root)]
+
+
+def figure_data(size: Size, root: Path) -> dict[str, Any]:
+    """Return what the figure shows: the curves, two searches, and the energy along the line where one stalled."""
+    curves = {}
+    for n_steps in size.runs:
+        T, energy = _curve(size, root, n_steps)
+        curves[n_steps] = {"T": T, "mean": energy.mean(axis=0), "error": _standard_error(energy)}
+    stalled = {}
+    for n_steps in (n for n in size.runs if n >= _BASE):
+        T = np.array([_T(size, k) for k in size.k_stalled])
+        energy = np.stack([_lammps(_minima(size, n_steps, k, shift=False), root, "unshifted") for k in size.k_stalled])
+        stalled[n_steps] = {"T": T, "mean": energy.mean(axis=1), "error": _standard_error(energy.T)}
+    liquid = np.stack([_lammps(_liquid_minima(size, T), root, "unshifted") for T in size.liquids])
+    liquids = {"T": np.array(size.liquids), "mean": liquid.mean(axis=1), "error": _standard_error(liquid.T)}
+    true, stopped = (path.load(root) for path in _paths(size))
+    return {
+        "curves": curves,
+        "stalled": stalled,
+        "liquids": liquids,
+        "true_path": true["path"],
+        "stalled_path": stopped["path"],
+    } | {"line": _stall(size).load(root)}
+
+
+def _same_minima(size: Size, root: Path) -> list[Row]:
+    found = []
+    for name, wanted in (("all", size.k_true), ("T < 0.4", [k for k in size.k_true if _T(size, k) < 0.4])):
+        for convention in ("shifted", "unshifted"):
+            _, ours = _curve(size, root, _BASE, convention)
+            differences = [
+                ours[:, k - 1] - _lammps(_minima(size, _BASE, k, shift=True), root, convention) for k in wanted
+            ]
+            value, error = mean_error(np.mean(differences, axis=0))
+            label = "all temperatures" if name == "all" else name
+            found.append(
+                Row(
+                    subject=SUBJECT,
+                    name=f"our minima minus LAMMPS's on the shifted potential, e_IS {convention}, {label}",
+                    value=value,
+                    error=error,
+                    reference=0.0,
+                    tolerance=0.001,
+                    source="LAMMPS, same configurations",
+                    n=f"{size.runs[_BASE]} runs x {len(wanted)} records",
+                )
+            )
+    return found
+
+
+def _stalled(size: Size, root: Path) -> list[Row]:
+    """Return the rows of LAMMPS on the unshifted potential: they repeat the published, stalled numbers."""
+    published = dict(zip(REFERENCE["published"].T, REFERENCE["published"].energy, strict=True))
+    found = []
+    for T in size.liquids:
+        values = _lammps(_liquid_minima(size, T), root, "unshifted")
+        found.append(_row(f"stalled e_IS unshifted, liquid, T = {T:g}", values, published[T], 0.004, sources.STALLED))
+    records = np.array([_T(size, k) for k in size.k_stalled])
+    for n_steps, table in ((n, table) for n, table in sources.PUBLISHED_BY_RATE.items() if n in size.runs):
+        values = np.stack([_lammps(_minima(size, n_steps, k, shift=False), root, "unshifted") for k in size.k_stalled])
+        for at, reference in table.items():
+            there = np.array([np.interp(at, records[::-1], run[::-1]) for run in values.T])
+            name = f"stalled e_IS unshifted, t_cool = {n_steps:.0e}, T = {at:.2f}"
+            found.append(_row(name, there, reference, 0.004, f"{sources.REPO}, 20 runs"))
+    left = np.concatenate([_lammps(_minima(size, _BASE, k, shift=False), root, "max_force") for k in size.k_stalled])
+    found.append(_row("largest force left by a stalled search, mean", left, 1.75, 0.75, sources.MEASURED))
+    line = _stall(size).load(root)
+    jumps = line["unshifted"] - line["shifted"]
+    pairs = float(jumps[jumps > 0.9 * _JUMP][0] / _JUMP) if (jumps > 0.9 * _JUMP).any() else 0.0
+    found.append(
+        Row(
+            subject=SUBJECT,
+            name="first jump of the unshifted energy where a search stalled, over that of a BB pair: whole",
+            value=pairs,
+            error=None,
+            reference=max(1.0, round(pairs)),
+            tolerance=0.01,
+            source="4 (2.5^-6 - 2.5^-12) epsilon_BB",
+            n="1 configuration",
+        )
+    )
+    return found
+
+
+def _true(size: Size, root: Path) -> list[Row]:
+    """Return the rows of our own minima."""
+    T, energy = _curve(size, root, _BASE)
+    found = []
+    for at, reference in sources.TRUE_MINIMA.items():
+        values = np.array([np.interp(at, T[::-1], run[::-1]) for run in energy])
+        found.append(_row(f"true e_IS unshifted, T = {at:.2f}", values, reference, 0.004, sources.MEASURED))
+    for n_steps, reference in ((n, final) for n, final in sources.FINAL.items() if n in size.runs):
+        values = _curve(size, root, n_steps)[1][:, -1]
+        name = f"true e_IS unshifted, t_cool = {n_steps:.0e}, T = 0.05"
+        found.append(_row(name, values, reference, 0.004, sources.REPO))
+    left = np.array([run.table(root)["max_force"].max() for n in size.runs for run in _coolings(size, n)])
+    found.append(
+        Row(
+            subject=SUBJECT,
+            name="largest force left by any of our searches",
+            value=float(left.max()),
+            error=None,
+            reference=0.0,
+            tolerance=0.002,
+            source="vitrify.dynamics.Fire",
+            n=f"{len(left)} runs x {size.n_frames} records",
+        )
+    )
+    return found
+
+
+def _structure(size: Size, root: Path) -> list[Row]:
+    r, g, _ = structure(size, root, sources.KA2D_PEAKS_T)
+    _, _, psi6 = structure(size, root, 0.05)
+    found = []
+    for name, partial in zip(("AA", "AB", "BB"), g.mean(axis=0), strict=True):
+        reference, tolerance = sources.KA2D_PEAKS[name]
+        found.append(
+            Row(
+                subject="Structure",
+                name=f"highest peak of g_{name}(r), ka2d, T = {sources.KA2D_PEAKS_T:g}",
+                value=peak(r, partial),
+                error=float(r[1] - r[0]) / 2,
+                reference=reference,
+                tolerance=tolerance,
+                source=sources.MEASURED,
+                n=f"{len(g)} configurations",
+            )
+        )
+    found.append(
+        Row(
+            subject="Structure",
+            name="largest global |psi6|, ka2d, T = 0.05: no crystal",
+            value=float(psi6.max()),
+            error=None,
+            reference=0.0,
+            tolerance=0.1,
+            source=sources.MEASURED,
+            n=f"{len(psi6)} configurations",
+        )
+    )
+    return found
+
+
+def structure(
+    size: Size, root: Path, T: float
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, "r 3 m"], Float[np.ndarray, " r"]]:
+    """Return the partial g(r) and the global psi6 of every run, at the record nearest a temperature."""
+    k = min(range(1, size.n_frames + 1), key=lambda k: abs(_T(size, k) - T))
+    g, psi6 = [], []
+    for run in _coolings(size, _BASE):
+        glass = run.configuration(root, k)
+        r, partial = pair_correlation(glass, n_bins=400)
+        g.append(partial)
+        names, values = local_descriptors(glass)
+        psi6.append(values[names.index("psi6_global")])
+    return r, np.array(g), np.array(psi6)
+
+
+def _row(name: str, values: Float[np.ndarray, " r"], reference: float, tolerance: float, source: str) -> Row:
+    value, error = mean_error(values)
+    return Row(
+        subject=SUBJECT,
+        name=name,
+        value=float(value),
+        error=float(error),
+        reference=reference,
+        tolerance=tolerance,
+        source=source,
+        n=f"{len(values)} configurations",
+    )
+
+
+def _standard_error(energy: np.ndarray) -> np.ndarray:
+    return np.asarray(np.std(energy, axis=0, ddof=1) / np.sqrt(len(energy)))
+
+
+def _coolings(size: Size, n_steps: int) -> list[Cooling]:
+    shape = {"n_particles": size.n_particles, "n_frames": size.n_frames}
+    return [Cooling(n_steps=n_steps, run=run, **shape) for run in range(size.runs[n_steps])]
+
+
+def _minima(size: Size, n_steps: int, k: int, *, shift: bool) -> list[Minimum]:
+    return [Minimum(source=run, k=k, shift=shift) for run in _coolings(size, n_steps)]
+
+
+def _liquids(size: Size, T: float) -> list[Series]:
+    n_runs, n_samples = size.n_liquid
+    n_wait = 20_000 if T > _SLOW else 100_000
+    return [
+        Series(
+            mixture="ka2d",
+            n_particles=size.n_particles,
+            T=T,
+            n_ramp=20_000,
+            n_wait=n_wait,
+            n_samples=n_samples,
+            every=2_000,
+            keep_every=1,
+            run=run,
+        )
+        for run in range(n_runs)
+    ]
+
+
+def _liquid_minima(size: Size, T: float) -> list[Minimum]:
+    return [Minimum(source=run, k=k, shift=False) for run in _liquids(size, T) for k in range(size.n_liquid[1])]
+
+
+def _paths(size: Size) -> list[Minimum]:
+    """Return the searches from one hot record, along the shifted and along the unshifted potential."""
+    return [Minimum(source=_coolings(size, _BASE)[0], k=1, shift=shift, path=True) for shift in (True, False)]
+
+
+def _stall(size: Size) -> Stall:
+    return Stall(cooling=_coolings(size, _BASE)[0], k=1)
+
+
+def _T(size: Size, k: int) -> float:  # noqa: N802
+    return 2.0 - 1.95 * k / size.n_frames
+
+
+def _curve(size: Size, root: Path, n_steps: int, convention: str = "unshifted") -> tuple[np.ndarray, np.ndarray]:
+    """Return the temperatures and our inherent-structure energy, run by run."""
+    tables = [run.table(root) for run in _coolings(size, n_steps)]
+    return tables[0]["T"], np.stack([table[f"e_is_{convention}"] for table in tables])
+
+
+def _lammps(minima: list[Minimum], root: Path, name: str) -> np.ndarray:
+    return np.array([float(minimum.load(root)[name]) for minimum in minima])
