@@ -34,7 +34,7 @@ docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
 clean:
-	rm -rf .venv quickstart bench.json validation.json validation/data docs/_build
+	rm -rf .venv quickstart bench.json validate.json validation/data docs/_build
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""Hold the physics to its references: ``python -m validation`` prints a table and writes ``validation.json``.
+"""Hold the physics to its references: ``python -m validation`` prints a table and writes ``validate.json``.
 
 It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance.
 """
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, default=_HERE.parents[1] / "shared" / "data", help="folder of configurations of others"
     )
-    parser.add_argument("--json", type=Path, default=Path("validation.json"), help="where the rows are written")
+    parser.add_argument("--json", type=Path, default=Path("validate.json"), help="where the rows are written")
     parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
     parser.add_argument("--docs", action="store_true", help="write table and figures into docs/validation.md too")
     given = parser.parse_args()

@@ -38,7 +38,7 @@ class Row:
         return bool(abs(self.value - self.reference) <= self.tolerance)
 
     def json(self) -> dict[str, object]:
-        """Return the row as it stands in ``validation.json``."""
+        """Return the row as it stands in ``validate.json``."""
         return asdict(self) | {"pass": self.passed}
 
 
