@@ -4,8 +4,8 @@ Both integrate the same configuration in the same ensemble. LAMMPS runs with ``-
 list rebuilt only when a particle has moved, and the best of several skins. The two take turns, and each ratio is of
 neighbouring turns, in processor time, so that a machine whose speed drifts does not decide it.
 
-Further rows: the fraction of the force kernel's own instruction bound that a whole run
-reaches; the minimiser's share of a run; cost against the number of particles; both cores against one; memory; what it takes to begin.
+Further rows: the fraction of the force kernel's own instruction bound that a whole run reaches; the minimiser's share
+of a run; cost against the number of particles; both cores against one; memory; what it takes to begin.
 """
 
 __all__ = ["measure"]
