@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import engine
+from benchmarks import cuda, engine
 
-rows = engine.measure()
+rows = engine.measure() + cuda.measure()  # the latter where there is a card
 Path("bench.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 table = Table("what", "vitrify", "peer", "peer's", "ratio")
 for row in rows:

@@ -111,3 +111,8 @@ def test_processes_of_one_system_are_for_lammps() -> None:
 def test_a_time_step_too_long_for_the_mixture_is_refused() -> None:
     with pytest.raises(ValueError, match=r"dt must be at most 0.02 for mixture ka2d; got 0.03"):
         Simulate(dt=0.03)
+
+
+def test_a_system_too_large_for_the_device_is_refused_before_it_is_asked_for() -> None:
+    with pytest.raises(ValueError, match=r"n_particles must be at most \d+ for ka2d on device cuda"):
+        Simulate(n_particles=20_000, device="cuda")

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from vitrify import dynamics
-from vitrify.potentials import MIXTURES, Energies
+from vitrify.potentials import MIXTURES, Energies, Mixture
 from vitrify.protocols import EVERY, PROTOCOLS, Bath, Cool, Cycle, Hold, Leg, Quench, Schedule
 from vitrify.system import stream
 
@@ -92,6 +92,10 @@ class Simulate(BaseModel):
         if self.dt > 0.02 and "vitrify" in mixture.engines:
             raise ValueError(f"dt must be at most 0.02 for mixture {self.mixture}; got {self.dt}")
         _engine(self).check_size(mixture, self.n_particles)
+        if self.device == "cuda" and isinstance(mixture, Mixture):
+            from vitrify import cuda  # only who asks for it needs it
+
+            cuda.check_size(mixture, self.n_particles)
         if self.engine == "vitrify" and self.bath.P_start is not None:
             raise ValueError(
                 "schedule.P_start: engine 'vitrify' holds no pressure; leave it out, or name engine 'lammps'"
