@@ -57,7 +57,14 @@ def _speed(n: int, replicas: int, limit: float) -> dict[str, Any]:
 
 
 def _row(name: str, value: float, unit: str, limit: float, ratio: float) -> dict[str, Any]:
-    return {"name": name, "value": value, "unit": unit, "peer": "instruction issue limit", "peer_value": limit, "ratio": ratio}
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "peer": "issue limit of the card",
+        "peer_value": limit,
+        "ratio": ratio,
+    }
 
 
 def _neighbours(mixture: Mixture) -> float:
