@@ -1,5 +1,6 @@
 """Training: resumes bit by bit, never collapses on an easy task, and says what went wrong."""
 
+import copy
 import io
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from vitrify.dataset import Labelled
-from vitrify.learn import Train, predict, restore, train
+from vitrify.learn import Train, _AdamW, predict, restore, train
 from vitrify.models import CNN, MPNN
 from vitrify.views import Graph
 
@@ -82,6 +83,47 @@ def test_a_killed_training_ends_as_the_uninterrupted_one(model):
     assert same(resumed.network.state_dict(), trained.network.state_dict())
     for which in ("best", "last"):
         assert same(whole.load(which), pieces.load(which))
+
+
+@pytest.mark.parametrize("model", SMALL, ids=lambda model: model.kind)
+def test_a_training_that_knows_enough_ends_there_killed_or_not(model):
+    settings = Train(n_steps=200, batch_size=8, evaluate_every=5, enough=0.1)
+    data = lattices(0), lattices(1)
+    whole, pieces, told = Memory(), Memory(), []
+    trained = train(
+        model, *data, settings, seed=3, checkpoints=whole, progress=lambda done, total: told.append((done, total))
+    )
+    losses, end = trained.history["validation_loss"], trained.history["step"][-1]
+    assert losses[-1] < 0.1 <= min(losses[:-1])
+    assert end % 5 == 0
+    assert told == [(step, 200) for step in range(1, end)] + [(200, 200)]
+    for step in (4, end - 1, 200):
+        with pytest.raises(KilledError):
+            train(model, *data, settings, seed=3, checkpoints=pieces, progress=kill_at(step))
+    resumed = train(model, *data, settings, seed=3, checkpoints=pieces, progress=kill_at(200))
+    assert resumed.history == trained.history
+    for which in ("best", "last"):
+        assert same(whole.load(which), pieces.load(which))
+
+
+def test_one_step_is_that_of_pytorchs_adamw():
+    rng = torch.Generator().manual_seed(0)
+    network = MPNN(width=8).build(seed=0)
+    other = copy.deepcopy(network)
+    settings = Train(weight_decay=0.3)
+    matrices, vectors = ([w for w in other.parameters() if (w.ndim > 1) == kind] for kind in (True, False))
+    theirs = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0.0}])
+    ours = _AdamW(network, settings)
+    for learning_rate in (0.1, 0.02, 0.003):
+        for mine, its in zip(network.parameters(), other.parameters(), strict=True):
+            mine.grad = torch.randn(mine.shape, generator=rng)
+            its.grad = mine.grad.clone()
+        for group in theirs.param_groups:
+            group["lr"] = learning_rate
+        ours.step(learning_rate)
+        theirs.step()
+    for mine, its in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, its)
 
 
 def test_a_finished_training_returns_at_once():
@@ -220,7 +262,9 @@ def test_pictures_are_shown_differently_at_each_step_only_if_asked():
     assert losses[True] != losses[False]
 
 
-@pytest.mark.parametrize("values", [{"n_steps": 0}, {"batch_size": 1}, {"warm_up": 1.0}, {"epochs": 3}])
+@pytest.mark.parametrize(
+    "values", [{"n_steps": 0}, {"batch_size": 1}, {"enough": -0.1}, {"warm_up": 1.0}, {"epochs": 3}]
+)
 def test_impossible_settings_are_refused(values):
     with pytest.raises(ValidationError):
         Train(**values)

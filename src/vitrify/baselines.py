@@ -12,7 +12,6 @@ __all__ = ["BASELINES", "Fitted", "descriptors", "e_is", "e_pot", "fit", "g_r"]
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import freud
 import numpy as np
 from jaxtyping import Float, Integer
 
@@ -82,6 +81,8 @@ def g_r(data: Labelled, *, r_max: float = 4.0, n_bins: int = 80) -> Float[np.nda
         r_max: Upper edge of the last bin, in sigma_AA; half the box edge where that is less.
         n_bins: Number of bins of each partial.
     """
+    import freud  # a second to import: not for who only reads energies
+
     reach = min(r_max, 0.499 * float(data.box.min()))
     with freud.parallel.NumThreads(1):
         return np.stack([pair_correlation(c, r_max=reach, n_bins=n_bins)[1].ravel() for c in _configurations(data)])
@@ -89,6 +90,8 @@ def g_r(data: Labelled, *, r_max: float = 4.0, n_bins: int = 80) -> Float[np.nda
 
 def descriptors(data: Labelled) -> Float[np.ndarray, "b f"]:
     """Return the coordination numbers, bond lengths and bond orders of each configuration."""
+    import freud
+
     with freud.parallel.NumThreads(1):  # a small system gains nothing from more, and studies run side by side
         return np.stack([local_descriptors(configuration)[1] for configuration in _configurations(data)])
 

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.adamw import adamw
 
 from vitrify.dataset import Labelled
 from vitrify.models import Model
@@ -55,6 +56,9 @@ class Train(BaseModel):
     warm_up: float = Field(0.3, ge=0, lt=1, description="Part of the steps in which the learning rate rises.")
     weight_decay: float = Field(0.1, ge=0, allow_inf_nan=False, description="AdamW's decay of the matrices.")
     evaluate_every: int = Field(30, ge=1, description="Steps between evaluations; each saves a checkpoint.")
+    enough: float = Field(
+        0.005, ge=0, description="Validation loss below which an evaluation ends the training; 0 trains to the end."
+    )
     augment: bool = Field(True, description="Show pictures under random symmetries and shifts of the box.")
 
 
@@ -109,7 +113,8 @@ def train(
         settings: Settings of the training.
         seed: Draws the first weights, the order and the symmetries.
         checkpoints: Where the state is kept.
-        progress: Called with the steps done and the steps in all, after each step.
+        progress: Called with the steps done and the steps in all, after each step; a training that ends before its
+            last step counts as done.
 
     Raises:
         ValueError: The checkpoint was made with other settings, another seed or other data.
@@ -121,13 +126,13 @@ def train(
     """
     with _one_thread():
         run = _Run.begin(model, train_data, validation_data, settings, seed=seed, checkpoints=checkpoints)
-        while run.step < settings.n_steps:
+        while not run.finished:
             run.advance()
             if run.step % settings.evaluate_every == 0 or run.step == settings.n_steps:
                 run.evaluate()
                 run.save(checkpoints)
             if progress is not None:
-                progress(run.step, settings.n_steps)
+                progress(settings.n_steps if run.finished else run.step, settings.n_steps)
     return restore(model, checkpoints)
 
 
@@ -186,7 +191,7 @@ class _Run:
         self.target = torch.from_numpy(train_data.label.astype(np.float32))
         self.kept = _kept_inputs(model, train_data, settings)
         self.network = model.build(seed=seed)
-        self.optimiser = _optimiser(self.network, settings)
+        self.optimiser = _AdamW(self.network, settings)
         self.step = 0
         self.best_loss = math.inf
         self.history: dict[str, list[float]] = {column: [] for column in _COLUMNS}
@@ -214,8 +219,7 @@ class _Run:
                 f"this is {run.recipe}: give each training its own checkpoints"
             )
         run.network.load_state_dict(last["network"])
-        groups = run.optimiser.state_dict()["param_groups"]
-        run.optimiser.load_state_dict({"state": last["optimiser"], "param_groups": groups})
+        run.optimiser.state = copy.deepcopy(last["optimiser"])
         run.step, run.best_loss, run.history = last["step"], last["best_loss"], copy.deepcopy(last["history"])
         return run
 
@@ -229,6 +233,12 @@ class _Run:
         ]
         model = json.loads(self.model.model_dump_json())
         return json.dumps({"model": model, "train": self.settings.model_dump(), "seed": self.seed, "data": data})
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, or an evaluation has found the loss low enough."""
+        losses = self.history["validation_loss"]
+        return self.step == self.settings.n_steps or (bool(losses) and losses[-1] < self.settings.enough)
 
     @property
     def batch(self) -> Integer[np.ndarray, " a"]:
@@ -252,8 +262,6 @@ class _Run:
         """Take one step of the optimiser."""
         batch = self.batch
         target = self.target[batch]
-        for group in self.optimiser.param_groups:
-            group["lr"] = _one_cycle(self.step, self.settings)
         self.network.train()
         logit = self.network(*self.inputs(batch))
         loss = binary_cross_entropy_with_logits(logit, target)
@@ -262,9 +270,9 @@ class _Run:
                 f"loss must be finite; it is {loss.item()} at step {self.step + 1}: "
                 f"lower learning_rate (now {self.settings.learning_rate}) or lengthen warm_up, and start anew"
             )
-        self.optimiser.zero_grad()
+        self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        self.optimiser.step(_one_cycle(self.step, self.settings))
         self.step += 1
         self.recent.append((len(batch), loss.item(), int(((logit > 0) == (target > 0)).sum())))
 
@@ -321,7 +329,7 @@ class _Run:
             checkpoints.save("best", {"network": network, "step": self.step, "recipe": self.recipe})
         state = {
             "network": network,
-            "optimiser": copy.deepcopy(self.optimiser.state_dict()["state"]),
+            "optimiser": copy.deepcopy(self.optimiser.state),
             "step": self.step,
             "best_loss": self.best_loss,
             "history": copy.deepcopy(self.history),
@@ -340,15 +348,52 @@ def _kept_inputs(model: Model, data: Labelled, settings: Train) -> tuple[Tensor,
     return model.inputs(data.positions, data.species, data.box)
 
 
-def _optimiser(network: nn.Module, settings: Train) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices and kernels, not biases and norms."""
-    matrices = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [weight for weight in network.parameters() if weight.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+_MOMENTS = ("mean", "square", "n_steps")
+
+
+class _AdamW:
+    """AdamW that decays matrices and kernels, not biases and norms.
+
+    PyTorch's function does the work. Its class of the same name loads the compiler too, which takes longer than to
+    train a small network.
+    """
+
+    def __init__(self, network: nn.Module, settings: Train) -> None:
+        self.weights: dict[str, Tensor] = dict(network.named_parameters())
+        self.decay = settings.weight_decay
+        self.state = {
+            name: dict(
+                zip(_MOMENTS, (torch.zeros_like(weight), torch.zeros_like(weight), torch.zeros(())), strict=True)
+            )
+            for name, weight in self.weights.items()
+        }
+
+    def step(self, learning_rate: float) -> None:
+        """Move the weights that have a gradient by one step."""
+        for is_matrix, decay in ((True, self.decay), (False, 0.0)):
+            gradients = {
+                name: weight.grad
+                for name, weight in self.weights.items()
+                if (weight.ndim > 1) == is_matrix and weight.grad is not None
+            }
+            mean, square, n_steps = ([self.state[name][part] for name in gradients] for part in _MOMENTS)
+            with torch.no_grad():
+                adamw(
+                    [self.weights[name] for name in gradients],
+                    list(gradients.values()),
+                    mean,
+                    square,
+                    [],
+                    n_steps,
+                    fused=True,
+                    amsgrad=False,
+                    beta1=0.9,
+                    beta2=0.999,
+                    lr=learning_rate,
+                    weight_decay=decay,
+                    eps=1e-8,
+                    maximize=False,
+                )
 
 
 def _one_cycle(step: int, settings: Train) -> float:

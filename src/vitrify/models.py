@@ -8,11 +8,13 @@ Both pool over positions or particles, so one network takes any number of partic
 
 __all__ = ["CNN", "MODELS", "MPNN", "Model"]
 
-from typing import ClassVar, Literal, Protocol
+import math
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int32, Integer, UInt8
+from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -150,8 +152,8 @@ class _ConvolutionalNetwork(nn.Module):
     def forward(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
         """Return the logit of each picture."""
         h = pictures.to(memory_format=torch.channels_last).to(torch.float32).mul_(2 / 255).sub_(1)
-        h = self.features(h)
-        pooled = torch.cat([h.mean((2, 3)), h.square().mean((2, 3))], 1)
+        h = self.features(h).permute(0, 2, 3, 1).flatten(1, 2)  # as it lies in memory
+        pooled = torch.cat([h.mean(1), h.square().mean(1)], 1)
         return self.readout(pooled).squeeze(1)  # type: ignore[no-any-return]
 
 
@@ -188,11 +190,12 @@ class _MessageNetwork(nn.Module):
     ) -> Float32[Tensor, " b"]:
         """Return the logit of each graph."""
         b, n, k = neighbours.shape
-        senders = (neighbours + n * torch.arange(b, dtype=torch.int32).view(b, 1, 1)).view(-1)
-        spacing = self.centres[1] - self.centres[0]
-        phi = torch.exp(-0.5 * ((distances.view(b * n, k, 1) - self.centres) / spacing).square())
-        kind = functional.one_hot(species.view(-1).long(), self.n_species).to(phi.dtype)
-        around = torch.bmm(kind.index_select(0, senders).view(b * n, k, -1).transpose(1, 2), phi)
+        senders = (neighbours + n * torch.arange(b, dtype=torch.int32).view(b, 1, 1)).view(-1, k)
+        kind = functional.one_hot(species.view(-1).long(), self.n_species).to(distances.dtype)
+        phi = distances.new_empty(b * n, k, len(self.centres))
+        around = distances.new_zeros(b * n, self.n_species, len(self.centres))
+        seen = (senders, distances.view(-1, k), species.view(-1), self.centres)
+        _gaussians(*(tensor.numpy() for tensor in seen), phi.numpy(), around.numpy())
         h = self.first(torch.cat([kind, around.flatten(1)], 1))
         for messages in self.rounds:
             h = messages(h, senders, phi)
@@ -214,13 +217,127 @@ class _Messages(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, h: Float32[Tensor, "n c"], senders: Int32[Tensor, " e"], phi: Float32[Tensor, "n k m"]
+        self, h: Float32[Tensor, "n c"], senders: Int32[Tensor, "n k"], phi: Float32[Tensor, "n k m"]
     ) -> Float32[Tensor, "n c"]:
         """Return the particles' features after hearing from their neighbours."""
-        n, k, _ = phi.shape
-        heard = self.sender(h).index_select(0, senders).view(n, k, -1)
-        message = functional.relu(heard + self.receiver(h).unsqueeze(1) + self.distance(phi), inplace=True).mean(1)
+        message = _Heard.apply(self.sender(h), self.receiver(h), self.distance(phi), senders)  # type: ignore[no-untyped-call]
         return self.norm(h + functional.silu(self.update(message)))  # type: ignore[no-any-return]
+
+
+class _Heard(torch.autograd.Function):
+    r"""The mean over the neighbours of ``relu(sent_j + own_i + apart_ij)``, in one pass forth and one back.
+
+    PyTorch would write and read an array of all edges for every sign in that formula, which takes most of a step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        sent: Float32[Tensor, "n c"],
+        own: Float32[Tensor, "n c"],
+        apart: Float32[Tensor, "n k c"],
+        senders: Int32[Tensor, "n k"],
+    ) -> Float32[Tensor, "n c"]:
+        total, mean = torch.empty_like(apart), torch.empty_like(own)
+        _hear(*(tensor.detach().numpy() for tensor in (sent, own, apart, senders, total, mean)))
+        ctx.save_for_backward(senders, total)
+        return mean
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        senders, total = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        d_sent, d_own, d_apart = torch.zeros_like(grad), torch.empty_like(grad), torch.empty_like(total)
+        _answer(*(tensor.numpy() for tensor in (grad, senders, total, d_sent, d_own, d_apart)))
+        return d_sent, d_own, d_apart, None
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _hear(
+    sent: Float32[np.ndarray, "n c"],
+    own: Float32[np.ndarray, "n c"],
+    apart: Float32[np.ndarray, "n k c"],
+    senders: Int32[np.ndarray, "n k"],
+    total: Float32[np.ndarray, "n k c"],
+    mean: Float32[np.ndarray, "n c"],
+) -> None:
+    """Fill in what relu is taken of, ``total``, and the mean over the neighbours after it."""
+    n, k = senders.shape
+    zero, share = np.float32(0), np.float32(1 / k)
+    for i in range(n):
+        for c in range(own.shape[1]):
+            mean[i, c] = zero
+        for j in range(k):
+            s = senders[i, j]
+            for c in range(own.shape[1]):
+                total[i, j, c] = apart[i, j, c] + (sent[s, c] + own[i, c])
+            for c in range(own.shape[1]):
+                mean[i, c] += share * max(total[i, j, c], zero)
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _answer(
+    grad: Float32[np.ndarray, "n c"],
+    senders: Int32[np.ndarray, "n k"],
+    total: Float32[np.ndarray, "n k c"],
+    d_sent: Float32[np.ndarray, "n c"],
+    d_own: Float32[np.ndarray, "n c"],
+    d_apart: Float32[np.ndarray, "n k c"],
+) -> None:
+    """Fill in the gradients of `_hear`, given that of the mean; ``d_sent`` comes as zeros.
+
+    The three sums are loops of their own, because only then are they vectorised.
+    """
+    n, k = senders.shape
+    zero, share = np.float32(0), np.float32(1 / k)
+    for i in range(n):
+        for c in range(grad.shape[1]):
+            d_own[i, c] = zero
+        for j in range(k):
+            for c in range(grad.shape[1]):
+                d_apart[i, j, c] = share * grad[i, c] if total[i, j, c] > zero else zero
+            for c in range(grad.shape[1]):
+                d_own[i, c] += d_apart[i, j, c]
+            s = senders[i, j]
+            for c in range(grad.shape[1]):
+                d_sent[s, c] += d_apart[i, j, c]
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _gaussians(
+    senders: Int32[np.ndarray, "n k"],
+    distances: Float32[np.ndarray, "n k"],
+    species: Int32[np.ndarray, " n"],
+    centres: Float32[np.ndarray, " m"],
+    phi: Float32[np.ndarray, "n k m"],
+    around: Float32[np.ndarray, "n s m"],
+) -> None:
+    """Fill in the Gaussians of every distance, and add them up by the neighbour's species.
+
+    The Gaussian nearest to the distance is computed; those beside it follow by multiplication, because the ratio of
+    two neighbouring ones falls by 1/e from one to the next.
+    """
+    n, k, n_centres = phi.shape
+    spacing = (centres[-1] - centres[0]) / (n_centres - 1.0)
+    decay = math.exp(-1.0)
+    for i in range(n):
+        for j in range(k):
+            x = (distances[i, j] - centres[0]) / spacing
+            nearest = int(min(max(x + 0.5, 0.0), n_centres - 1.0))
+            x -= nearest
+            top = math.exp(-0.5 * x * x)
+            phi[i, j, nearest] = top
+            for side in (1, -1):
+                value, ratio = top, math.exp(side * x - 0.5)
+                m = nearest + side
+                while 0 <= m < n_centres:
+                    value *= ratio
+                    ratio *= decay
+                    phi[i, j, m] = value
+                    m += side
+            kind = species[senders[i, j]]
+            for m in range(n_centres):
+                around[i, kind, m] += phi[i, j, m]
 
 
 MODELS = {"cnn": CNN, "mpnn": MPNN}

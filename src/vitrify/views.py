@@ -24,15 +24,17 @@ __all__ = [
 
 import math
 from itertools import combinations_with_replacement, permutations, product
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import freud
 import numpy as np
 from jaxtyping import Float32, Float64, Int8, Int32, Integer, UInt8
 from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
 from vitrify.system import Configuration, wrap
+
+if TYPE_CHECKING:
+    import freud
 
 _Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -241,6 +243,8 @@ def pair_correlation(
     Raises:
         ValueError: ``r_max`` is not below half the box, a species is missing, or an axis is not periodic.
     """
+    import freud  # a second to import, and pictures and graphs need none of it
+
     box, points = _freud_parts(configuration)
     if not 0 < r_max < configuration.box.min() / 2:
         raise ValueError(f"r_max must be below half the box edge {configuration.box.min() / 2:.3f}; got {r_max}")
@@ -272,6 +276,8 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
         Steinhardt, Nelson & Ronchetti, 1983, doi:10.1103/PhysRevB.28.784
         Halperin & Nelson, 1978, doi:10.1103/PhysRevLett.41.121
     """
+    import freud
+
     box, points = _freud_parts(configuration)
     names, values = [], []
     for a, b in product((0, 1), repeat=2):
@@ -298,13 +304,15 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
 _FIRST_SHELL = (1.4, 1.2, 1.2)
 
 
-def _freud_parts(configuration: Configuration) -> tuple[freud.box.Box, list[Float32[np.ndarray, "n 3"]]]:
+def _freud_parts(configuration: Configuration) -> tuple["freud.box.Box", list[Float32[np.ndarray, "n 3"]]]:
     """Return freud's box and the centred, three-component positions of A and of B."""
     if configuration.periodic is not None and not configuration.periodic.all():
         raise ValueError(f"configuration must be periodic along every axis; got {configuration.periodic.tolist()}")
     counts = [int((configuration.species == species).sum()) for species in (0, 1)]
     if min(counts) < 2:
         raise ValueError(f"configuration must have at least two A and two B; got {counts[0]} and {counts[1]}")
+    import freud
+
     edges = configuration.box.tolist()
     box = freud.box.Box(*edges) if len(edges) == 3 else freud.box.Box(*edges, is2D=True)
     centred = np.zeros((len(configuration.positions), 3), np.float32)
