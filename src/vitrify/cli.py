@@ -11,17 +11,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 import vitrify
 
 if TYPE_CHECKING:
+    from vitrify.plan import Amount, Plan
     from vitrify.study import Study
 
 _HELP = """vitrify: glass or liquid, where is the transition, and is the network only computing the energy?
@@ -29,6 +31,7 @@ _HELP = """vitrify: glass or liquid, where is the transition, and is the network
   vitrify quickstart [--out DIR]           the whole job on 64 small coolings, in minutes
   vitrify run STUDY.toml [--out DIR]       the same for your own study; any setting can be overridden,
                                            for example --simulate.n-runs 128
+  vitrify plan STUDY.toml [--out DIR]      what that will cost on this machine, from a brief calibration
   vitrify simulate STUDY.toml [--out DIR]  only cool and minimise
   vitrify pair SLOW.toml FAST.toml         the slow one's liquid and the fast one's glass of equal energy
   vitrify report DIR                       write the report page of a finished study again
@@ -42,7 +45,14 @@ Every command takes --help, --json (its result as one JSON object on stdout), --
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     words = list(sys.argv[1:] if argv is None else argv)
-    commands = {"quickstart": _quickstart, "run": _run, "simulate": _simulate, "pair": _pair, "report": _report}
+    commands = {
+        "quickstart": _quickstart,
+        "run": _run,
+        "plan": _plan,
+        "simulate": _simulate,
+        "pair": _pair,
+        "report": _report,
+    }
     if not words or words[0] in ("-h", "--help", "help"):
         print(_HELP, end="")
         sys.exit(0 if words else 2)
@@ -116,6 +126,62 @@ def _quickstart(words: list[str]) -> None:
 def _run(words: list[str]) -> None:
     chosen, given = _study_words(words, "run", "Run a study: cool, learn, locate, report.")
     _investigate(chosen, given.out, given)
+
+
+def _plan(words: list[str]) -> None:
+    chosen, given = _study_words(words, "plan", "Say what a study will cost on this machine, before it is run.")
+    from vitrify import plan
+
+    with _progress() as progress:
+        planned = plan.plan(chosen, given.out, n_workers=_workers(given), progress=progress)
+    if given.json:
+        print(json.dumps(asdict(planned), indent=1, allow_nan=False))
+    else:
+        _show_plan(chosen, planned)
+
+
+def _show_plan(chosen: "Study", planned: "Plan") -> None:
+    table = Table(title=f"{chosen.name}: {planned.n_runs} runs and {planned.n_trainings} classifiers to go")
+    for heading in ("stage", "core-hours", "wall time"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=True)
+    for name, stage in planned.stages.items():
+        if stage is None:
+            table.add_row(name, "unknown", "unknown")
+        else:
+            table.add_row(name, _range(stage.core_h, _hours), _range(stage.wall_s, _duration))
+    table.add_section()
+    table.add_row(
+        f"in all, {planned.n_workers} workers", _range(planned.core_h, _hours), _range(planned.wall_s, _duration)
+    )
+    console = Console()
+    console.print(table, highlight=False)
+    lines = [
+        f"GPU-hours: {_range(planned.gpu_h, _hours)}",
+        f"disk: {planned.disk_gb:.3g} GB to be written, {planned.free_gb:.3g} GB free",
+        f"calibrated in {planned.calibration_s:.0f} s",
+        *planned.notes,
+    ]
+    print("\n".join(f"- {line}" for line in lines))
+
+
+def _range(amount: "Amount | None", write: Callable[[float], str]) -> str:
+    """Return an estimate, with its range where that is more than a tenth of it on either side."""
+    if amount is None:
+        return "unknown"
+    if max(amount.high - amount.value, amount.value - amount.low) <= 0.1 * amount.value:
+        return write(amount.value)
+    return f"{write(amount.value)} ({write(amount.low)} to {write(amount.high)})"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.2g}" if hours < 100 else f"{hours:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _simulate(words: list[str]) -> None:

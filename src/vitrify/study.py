@@ -1,10 +1,13 @@
 """One investigation from settings to results: cool, learn, score, locate. Only this module knows the order."""
 
 __all__ = [
+    "BATCH",
     "SHIPPED",
     "Classify",
     "Study",
+    "Training",
     "compile_kernels",
+    "finished",
     "from_toml",
     "named",
     "pair",
@@ -12,6 +15,8 @@ __all__ = [
     "report_again",
     "run",
     "simulate",
+    "split",
+    "trainings",
 ]
 
 import errno
@@ -56,7 +61,7 @@ SHIPPED = tuple(
 )
 """Names of the studies that come with the package."""
 
-_BATCH = 256
+BATCH = 256
 """Runs advanced together on a device: enough to fill it, few enough that each may hold its folder's lock."""
 
 Logit = Callable[[Labelled], np.ndarray]
@@ -188,7 +193,75 @@ def compile_kernels() -> None:
         positions = seen.positions[None].astype(np.float32)
         for network in (CNN(), MPNN()):
             if mixture.dimension == 2 or network.kind != "cnn":
-                network.inputs(positions, seen.species, seen.box)
+                inputs = network.inputs(positions, seen.species, seen.box)
+                network.build(seed=0).eval()(*inputs).sum().backward()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """One classifier of a study: what it is trained on, and what it is scored on.
+
+    Args:
+        folder: Its folder below ``out/models``; a finished one holds ``outcome.json``.
+        input: Configurations shown.
+        name: Kind of network, or name of the baseline.
+        model: Settings of the network; ``None`` for a baseline.
+        train_k: Record labelled liquid, or the first of the two of a control.
+        k_glass: Record labelled glass.
+        control: Whether both are glass.
+        tested: Records scored against the glass, ``train_k`` among them.
+    """
+
+    folder: str
+    input: Input
+    name: str
+    model: CNN | MPNN | None
+    train_k: int
+    k_glass: int
+    control: bool
+    tested: tuple[int, ...]
+
+
+def trainings(study: Study) -> list[Training]:
+    """Return every classifier a study trains, whether or not it is trained already."""
+    classify = study.classify
+    pairs = [(k, classify.k_glass, False) for k in classify.k]
+    if classify.control:
+        pairs.append((min(classify.control), max(classify.control), True))
+    if classify.null:
+        pairs.append((classify.k_glass, classify.k_glass, True))
+    found = []
+    for name in classify.inputs:
+        classifiers: list[tuple[str, CNN | MPNN | None]] = [(model.kind, model) for model in study.models]
+        classifiers += [(word, None) for word in classify.baselines if word != _OTHER_ENERGY[name]]
+        for k, glass, control in pairs:
+            tested = classify.k if k == classify.k_transfer and not control else (k,)
+            for word, model in classifiers:
+                identity = {
+                    "simulate": study.simulate.model_dump(mode="json"),
+                    "version": store.VERSION,
+                    "seed": study.seed,
+                    "split": [classify.validation, classify.test],
+                    "input": name,
+                    "classifier": word if model is None else model.model_dump(mode="json"),
+                    "train": None if model is None else classify.train.model_dump(mode="json"),
+                    "pair": [k, glass],
+                    "tested": list(tested),
+                }
+                digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+                found.append(
+                    Training(
+                        folder=f"{name}-{word}-k{k:03d}-{digest}",
+                        input=name,
+                        name=word,
+                        model=model,
+                        train_k=k,
+                        k_glass=glass,
+                        control=control,
+                        tested=tested,
+                    )
+                )
+    return found
 
 
 def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, float]:
@@ -219,9 +292,23 @@ def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> 
     if settings.device == "cpu":
         parallel.spread(store.keep_run, jobs, n_workers=n_workers, progress=tick)
     else:  # the device is the parallel machine: one process feeds it
-        batches = [jobs[first : first + _BATCH] for first in range(0, len(jobs), _BATCH)]
+        batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
         parallel.spread(store.keep_runs, batches, n_workers=1, progress=tick)
     return store.seconds(root, settings, seed=study.seed)
+
+
+def split(study: Study) -> Split:
+    """Return which runs of a study train, choose and test."""
+    classify = study.classify
+    return split_runs(study.simulate.n_runs, seed=study.seed, validation=classify.validation, test=classify.test)
+
+
+def finished(study: Study, out: Path) -> bool:
+    """Return whether a folder holds the results and the report of a study, made by these versions."""
+    done = store.read_json(out / "results.json")
+    if not done or not (out / "report.html").exists():
+        return False
+    return bool(done["study"] == study.model_dump(mode="json") and done["versions"] == store.versions())
 
 
 def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
@@ -244,9 +331,8 @@ def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[
     if study.simulate.bath.P_start is not None:
         raise ValueError("simulate.schedule holds a pressure: every record has its own box; use vitrify simulate")
     settings = study.model_dump(mode="json")
-    done = store.read_json(out / "results.json")
-    if done and done["study"] == settings and done["versions"] == store.versions() and (out / "report.html").exists():
-        return dict(done)
+    if finished(study, out):
+        return dict(store.read_json(out / "results.json"))
     began = time.perf_counter()
     spent = simulate(study, out, n_workers=n_workers, progress=progress)
     ensemble = store.load(out / "data", study.simulate, seed=study.seed, k=study.classify.records)
@@ -399,9 +485,7 @@ def _classifiers(
     study: Study, ensemble: Ensemble, folder: Path, *, n_workers: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """Return the outcome of every classifier, training those that an earlier call has not."""
-    classify = study.classify
-    split = split_runs(study.simulate.n_runs, seed=study.seed, validation=classify.validation, test=classify.test)
-    trainings = _trainings(study, ensemble, split, folder)
+    trainings = _trainings(study, ensemble, split(study), folder)
     outcomes = {training.folder: store.read_json(training.folder / "outcome.json") for training in trainings}
     todo = [training for training in trainings if outcomes[training.folder] is None]
     # a network counts as its steps, so that the rate is honest; a baseline is one step
@@ -426,54 +510,33 @@ def _classifiers(
 
 
 def _trainings(study: Study, ensemble: Ensemble, split: Split, folder: Path) -> list[_Training]:
-    classify = study.classify
-    pairs = [(k, classify.k_glass, False) for k in classify.k]
-    if classify.control:
-        pairs.append((min(classify.control), max(classify.control), True))
-    if classify.null:
-        pairs.append((classify.k_glass, classify.k_glass, True))
-    trainings = []
-    for name in classify.inputs:
-        sets = {
-            (k, glass): null(ensemble, inherent=name == "inherent", k=k, split=split)
-            if k == glass
-            else labelled(ensemble, inherent=name == "inherent", k_glass=glass, k_liquid=k)
-            for k, glass, _ in pairs
-        }
-        classifiers: list[tuple[str, CNN | MPNN | None]] = [(model.kind, model) for model in study.models]
-        classifiers += [(word, None) for word in classify.baselines if word != _OTHER_ENERGY[name]]
-        for k, glass, control in pairs:
-            tested = classify.k if k == classify.k_transfer and not control else (k,)
-            for word, model in classifiers:
-                identity = {
-                    "simulate": study.simulate.model_dump(mode="json"),
-                    "version": store.VERSION,
-                    "seed": study.seed,
-                    "split": [classify.validation, classify.test],
-                    "input": name,
-                    "classifier": word if model is None else model.model_dump(mode="json"),
-                    "train": None if model is None else classify.train.model_dump(mode="json"),
-                    "pair": [k, glass],
-                    "tested": list(tested),
-                }
-                digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-                trainings.append(
-                    _Training(
-                        folder=folder / f"{name}-{word}-k{k:03d}-{digest}",
-                        input=name,
-                        name=word,
-                        model=model,
-                        settings=classify.train,
-                        seed=int(stream(study.seed, "train", name, word, k).integers(2**31)),
-                        train_k=k,
-                        k_glass=glass,
-                        control=control,
-                        train=sets[k, glass].of_runs(split.train),
-                        validation={t: sets[t, glass].of_runs(split.validation) for t in tested},
-                        test={t: sets[t, glass].of_runs(split.test) for t in tested},
-                    )
+    sets: dict[tuple[Input, int, int], Labelled] = {}
+    for one in trainings(study):
+        inherent, k, glass = one.input == "inherent", one.train_k, one.k_glass
+        for t in one.tested:
+            if (one.input, t, glass) not in sets:
+                sets[one.input, t, glass] = (
+                    null(ensemble, inherent=inherent, k=k, split=split)
+                    if k == glass
+                    else labelled(ensemble, inherent=inherent, k_glass=glass, k_liquid=t)
                 )
-    return trainings
+    return [
+        _Training(
+            folder=folder / one.folder,
+            input=one.input,
+            name=one.name,
+            model=one.model,
+            settings=study.classify.train,
+            seed=int(stream(study.seed, "train", one.input, one.name, one.train_k).integers(2**31)),
+            train_k=one.train_k,
+            k_glass=one.k_glass,
+            control=one.control,
+            train=sets[one.input, one.train_k, one.k_glass].of_runs(split.train),
+            validation={t: sets[one.input, t, one.k_glass].of_runs(split.validation) for t in one.tested},
+            test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
+        )
+        for one in trainings(study)
+    ]
 
 
 def _train(group: list[_Training], tick: parallel.Tick) -> None:
@@ -490,6 +553,13 @@ def _train(group: list[_Training], tick: parallel.Tick) -> None:
 
 def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str, list[float]]]:
     assert training.model is not None
+    known = 0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal known
+        tick(done - known)
+        known = done
+
     trained = learn.train(
         training.model,
         training.train,
@@ -497,7 +567,7 @@ def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str,
         training.settings,
         seed=training.seed,
         checkpoints=store.Checkpoints(training.folder),
-        progress=lambda _done, _total: tick(1),
+        progress=progress,
     )
     return (lambda data: learn.predict(trained, data)), trained.history
 
