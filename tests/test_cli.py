@@ -31,7 +31,7 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-@pytest.mark.parametrize("command", ["quickstart", "run", "simulate", "pair", "report"])
+@pytest.mark.parametrize("command", ["quickstart", "run", "simulate", "plan", "pair", "report"])
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     said = _vitrify(command, "--help", cwd=tmp_path)
     assert said.returncode == 0, said.stderr

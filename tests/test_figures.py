@@ -72,8 +72,20 @@ def synthetic_results():
         "minimiser": {"n_records": 12800, "n_unconverged": 0, "max_force": 1.9e-3, "tolerance": 2e-3},
         "reference": {
             **reference,
-            "difference": {"T": [1.9, 0.8], "value": [0.001] * 2, "mean": 0.001, "max_abs": 0.001},
-            "difference_published": {"T": [1.9, 0.8], "value": [-0.004] * 2, "mean": -0.004, "max_abs": 0.004},
+            "difference": {
+                "T": [1.9, 0.8],
+                "value": [0.001] * 2,
+                "mean": 0.001,
+                "max_abs": 0.001,
+                "max_standard_errors": 0.5,
+            },
+            "difference_published": {
+                "T": [1.9, 0.8],
+                "value": [-0.004] * 2,
+                "mean": -0.004,
+                "max_abs": 0.004,
+                "max_standard_errors": 2.0,
+            },
         },
         "tg": [
             {

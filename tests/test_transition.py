@@ -160,20 +160,23 @@ def test_distance_from_the_line_of_true_minima_has_sign_and_size():
     curve = np.interp(RAMP, line.T[::-1], line.energy[::-1]) + 0.003
     curve[RAMP < 0.8] += 1.0  # colder records depend on the cooling rate and are not compared
     curve[RAMP > 1.951] -= 1.0  # the line ends there
-    difference = compare(RAMP, curve, line)
+    error = np.full(len(RAMP), 0.0024)
+    difference = compare(RAMP, curve, error, line)
     assert min(difference.T) >= 0.8
     assert max(difference.T) <= 1.951
     assert len(difference.value) == ((RAMP >= 0.8) & (RAMP <= 1.951)).sum()
     assert difference.mean == pytest.approx(0.003)
     assert difference.max_abs == pytest.approx(0.003)
-    assert compare(RAMP, curve - 0.006, line).mean == pytest.approx(-0.003)
+    assert difference.max_standard_errors == pytest.approx(0.003 / 0.003)  # ours 0.0024, the line's 0.0018
+    assert compare(RAMP, curve - 0.006, error, line).mean == pytest.approx(-0.003)
     with pytest.raises(ValueError, match=r"record from 0.8 to 1.951"):
-        compare(np.array([0.1, 0.2]), np.zeros(2), line)
+        compare(np.array([0.1, 0.2]), np.zeros(2), np.ones(2), line)
 
 
 def test_the_published_curve_lies_above_the_true_minima_where_the_rate_does_not_matter():
     published = REFERENCE["published"]
-    assert compare(np.array(published.T), np.array(published.energy), REFERENCE["true_minima"]).mean > 0
+    T, energy = np.array(published.T), np.array(published.energy)
+    assert compare(T, energy, np.full(len(T), 0.001), REFERENCE["true_minima"]).mean > 0
 
 
 def test_a_convention_is_covered_by_ramps_with_records_in_its_windows():

@@ -702,9 +702,9 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
     in_equilibrium = slowly and settings.n_equilibrate >= 10_000
     hot = ((ensemble.T >= 0.8) & (ensemble.T <= 1.951)).any()
     if settings.n_particles >= 400 and in_equilibrium and hot:
-        mean, _ = transition.mean_curve(ensemble.e_is_unshifted)
+        mean, error = transition.mean_curve(ensemble.e_is_unshifted)
         for name, key in (("true_minima", "difference"), ("published", "difference_published")):
-            kept[key] = asdict(transition.compare(ensemble.T, mean, transition.REFERENCE[name]))
+            kept[key] = asdict(transition.compare(ensemble.T, mean, error, transition.REFERENCE[name]))
     return kept
 
 

@@ -101,6 +101,7 @@ class Curve:
     T: tuple[float, ...]
     energy: tuple[float, ...]
     source: str
+    standard_error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +112,7 @@ class Difference:
     value: tuple[float, ...]
     mean: float
     max_abs: float
+    max_standard_errors: float
 
 
 def mean_curve(
@@ -240,13 +242,19 @@ def spread(estimates: Sequence[TgEstimate]) -> Spread:
 
 
 def compare(
-    T: Float[np.ndarray, " t"], e_is_unshifted: Float[np.ndarray, " t"], line: Curve, *, T_min: float = 0.8
+    T: Float[np.ndarray, " t"],
+    e_is_unshifted: Float[np.ndarray, " t"],
+    standard_error: Float[np.ndarray, " t"],
+    line: Curve,
+    *,
+    T_min: float = 0.8,
 ) -> Difference:
     """Return the mean cooling curve minus a reference line, where neither depends on the cooling rate.
 
     Args:
         T: Temperature of each record.
         e_is_unshifted: Mean inherent-structure energy per particle, plain truncation.
+        standard_error: Of each mean.
         line: One of ``REFERENCE``.
         T_min: Lowest temperature compared.
 
@@ -267,6 +275,7 @@ def compare(
         value=tuple(value.tolist()),
         mean=float(value.mean()),
         max_abs=float(np.abs(value).max()),
+        max_standard_errors=float((np.abs(value) / np.hypot(standard_error[compared], line.standard_error)).max()),
     )
 
 
@@ -370,6 +379,7 @@ REFERENCE = {
         T=(1.951, 1.756, 1.561, 1.415, 1.220, 1.025, 0.830, 0.635, 0.440, 0.333, 0.050),
         energy=(-3.7737, -3.7777, -3.7880, -3.7911, -3.7994, -3.8112, -3.8262, -3.8452, -3.8665, -3.8719, -3.8752),
         source="true minima, N = 400, 100 runs, t_cool = 4e5, standard error 0.0018, unshifted [measured]",
+        standard_error=0.0018,
     ),
     "published": Curve(
         T=(1.99025, 1.95125, 1.75625, 1.56125, 1.415, 1.22, 1.025, 0.83, 0.635, 0.48875, 0.44, 0.33275, 0.21575, 0.05),
