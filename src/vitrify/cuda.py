@@ -34,7 +34,7 @@ import numpy as np
 from numba.core import config
 
 from vitrify import dynamics
-from vitrify.dynamics import Fire, Minimum, State
+from vitrify.dynamics import DESCENT, Fire, Minimum, State, thermostat
 from vitrify.potentials import Mixture
 
 try:
@@ -52,8 +52,7 @@ _ROWS = 3  # sums taken at a time
 _CLOSE = np.float32(12.0)  # (sigma / r)^2 beyond which the force stops growing, as in vitrify.kernels
 _LOW = np.int64(0xFFFFFFFF)
 _DOUBLE, _LONG, _INT, _SHORT = map(np.dtype, (np.float64, np.int64, np.int32, np.uint16))
-# FIRE as in vitrify.dynamics: first and smallest time step, mixing and its decay, growth, cut, delay, largest move
-_DT_FIRST, _DT_MIN, _MIX, _DECAY, _GROW, _CUT, _DELAY, _FURTHEST = 0.02, 0.002, 0.1, 0.99, 1.1, 0.5, 5, 0.1
+_DT_FIRST, _DT_MIN, _MIX, _DECAY, _GROW, _CUT, _DELAY, _FURTHEST = DESCENT
 
 
 def available() -> bool:
@@ -122,23 +121,21 @@ def advance(
         FloatingPointError: A system has blown up.
     """
     check_available()
-    if n_steps % every:
-        raise ValueError(f"n_steps must be a multiple of every = {every}; got {n_steps}")
     if len(rngs) != len(states):
         raise ValueError(f"rngs must be one for each of {len(states)} states; got {len(rngs)}")
     if not states or not n_steps:
         return list(states)
-    blocks = n_steps // every
-    bath = T_from + (T_to - T_from) * np.arange(1, blocks + 1) / blocks
-    memory = 1.0 if tau is None else float(np.exp(-every * dt / tau))
-    freedom = states[0].velocities.size - states[0].mixture.dimension
-    drawn = [(rng.standard_normal(blocks), rng.chisquare(freedom - 1, blocks)) for rng in rngs]
-    noise, chi2 = (np.stack(column) for column in zip(*drawn, strict=True))
+    drawn = [
+        thermostat(state, n_steps=n_steps, dt=dt, T_from=T_from, T_to=T_to, tau=tau, every=every, rng=rng)
+        for state, rng in zip(states, rngs, strict=True)
+    ]
+    bath, memory = drawn[0][:2]
+    noise, chi2 = (np.stack([one[part] for one in drawn]) for part in (2, 3))
     at_once = max(1, _PARTICLE_STEPS // (len(states[0].positions) * every))
 
     def run(batch: "_Batch") -> list[State] | None:
         step = np.float32(0.5 * dt), np.float32(dt), np.float32(dt * batch.units)
-        for first in range(0, blocks, at_once):
+        for first in range(0, bath.size, at_once):
             part = slice(first, first + at_once)
             tables = [cuda.to_device(np.ascontiguousarray(table[..., part])) for table in (bath, noise, chi2)]
             if not batch.launch(_advance, *step, every, memory, *tables):

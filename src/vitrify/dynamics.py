@@ -6,6 +6,7 @@ rebuilds its neighbour list from the positions and takes the random numbers it i
 """
 
 __all__ = [
+    "DESCENT",
     "Fire",
     "Minimum",
     "State",
@@ -13,21 +14,27 @@ __all__ = [
     "check_size",
     "configuration",
     "energies",
+    "fixed_point",
     "forces",
     "minimise",
+    "shuffled_lattice",
     "start",
+    "thermostat",
 ]
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float, Float32, Int32
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from vitrify import kernels
 from vitrify.potentials import Energies, Liquid, Mixture
 from vitrify.system import Configuration
+
+DESCENT = (0.02, 0.002, 0.1, 0.99, 1.1, 0.5, 5, 0.1)
+"""FIRE's first and smallest time step, mixing and its decay, growth, cut, delay, and the largest move."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,17 +106,32 @@ def start(mixture: Mixture, *, n_particles: int, T: float, rng: np.random.Genera
     Raises:
         ValueError: The box would be too small for the minimum image.
     """
+    lattice = shuffled_lattice(mixture, n_particles=n_particles, T=T, rng=rng)
+    return replace(minimise(lattice, Fire()).state, velocities=lattice.velocities)
+
+
+def shuffled_lattice(mixture: Liquid, *, n_particles: int, T: float, rng: np.random.Generator) -> State:
+    """Return a square or cubic lattice, jittered, with species in random places and velocities at ``T``.
+
+    Args:
+        mixture: The species and their potential.
+        n_particles: Number of particles, all species.
+        T: Temperature of the Maxwell-Boltzmann velocities; the total momentum is zero.
+        rng: Source of the species' places and of the velocities.
+    """
     d = mixture.dimension
-    edge = float(mixture.box(n_particles)[0])
     sites = int(np.ceil(n_particles ** (1 / d) - 1e-9))
     lattice = np.stack(np.meshgrid(*[np.arange(sites)] * d, indexing="ij"), axis=-1).reshape(-1, d)
     chosen = lattice[rng.permutation(len(lattice))[:n_particles]]
     jitter = 0.05 * rng.uniform(-1, 1, (n_particles, d))
-    positions = _to_fixed_point((chosen + 0.5 + jitter) / sites)
-    at_rest = State(mixture=mixture, edge=edge, positions=positions, velocities=np.zeros((n_particles, d), np.float32))
     velocities = rng.normal(0.0, np.sqrt(T), (n_particles, d))
     velocities -= velocities.mean(axis=0)
-    return replace(minimise(at_rest, Fire()).state, velocities=velocities.astype(np.float32))
+    return State(
+        mixture=mixture,
+        edge=float(mixture.box(n_particles)[0]),
+        positions=fixed_point((chosen + 0.5 + jitter) / sites),
+        velocities=velocities.astype(np.float32),
+    )
 
 
 def advance(
@@ -139,13 +161,9 @@ def advance(
         ValueError: ``n_steps`` is not a multiple of ``every``, or the box is too small.
         FloatingPointError: The system has blown up.
     """
-    if n_steps % every:
-        raise ValueError(f"n_steps must be a multiple of every = {every}; got {n_steps}")
-    blocks = n_steps // every
-    bath = T_from + (T_to - T_from) * np.arange(1, blocks + 1) / max(blocks, 1)
-    memory = 1.0 if tau is None else float(np.exp(-every * dt / tau))
-    noise = rng.standard_normal(blocks)
-    chi2 = rng.chisquare(state.mixture.dimension * (len(state.positions) - 1) - 1, blocks)
+    bath, memory, noise, chi2 = thermostat(
+        state, n_steps=n_steps, dt=dt, T_from=T_from, T_to=T_to, tau=tau, every=every, rng=rng
+    )
 
     def run(work: "_Work") -> int:
         return int(kernels.integrate(*work.system, work.lists, work.limit2, dt, every, bath, memory, noise, chi2))
@@ -157,13 +175,46 @@ def advance(
     return after
 
 
+def thermostat(
+    state: State,
+    *,
+    n_steps: int,
+    dt: float,
+    T_from: float,
+    T_to: float,
+    tau: float | None,
+    every: int,
+    rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, " a"], float, Float[np.ndarray, " a"], Float[np.ndarray, " a"]]:
+    """Return what the Bussi thermostat needs for its ``a`` actions, as `advance` describes them.
+
+    Returns:
+        The bath at each action, the part of the kinetic energy that outlives one, and what each draws: a normal
+        number, and the chi-squared sum of the other degrees of freedom.
+
+    Raises:
+        ValueError: ``n_steps`` is not a multiple of ``every``.
+
+    References:
+        Bussi, Donadio & Parrinello, 2007, doi:10.1063/1.2408420
+    """
+    if n_steps % every:
+        raise ValueError(f"n_steps must be a multiple of every = {every}; got {n_steps}")
+    n_actions = n_steps // every
+    bath = T_from + (T_to - T_from) * np.arange(1, n_actions + 1) / max(n_actions, 1)
+    memory = 1.0 if tau is None else float(np.exp(-every * dt / tau))
+    free = state.mixture.dimension * (len(state.positions) - 1)
+    return bath, memory, rng.standard_normal(n_actions), rng.chisquare(free - 1, n_actions)
+
+
 def minimise(state: State, fire: Fire) -> Minimum:
     """Return the inherent structure of a state: the minimum of the SHIFTED potential it slides into.
 
     The unshifted energy jumps where a pair crosses the cut-off, and minimising it stalls far from a minimum; both
     energies of the true minimum are returned.
     """
-    descent = (0.02, 0.002, fire.dt_max, 0.1, 0.99, 1.1, 0.5, 5, 0.1)
+    dt_first, dt_min, *rest = DESCENT
+    descent = (dt_first, dt_min, fire.dt_max, *rest)
 
     def run(work: "_Work") -> int:
         return int(
@@ -226,8 +277,8 @@ def _prepared(state: State) -> "_Work":
     return _with_room(state, _skin(1.0), lambda work: 0 if work.prepare() else -1)[0]
 
 
-def _to_fixed_point(fraction: np.ndarray) -> np.ndarray:
-    """Return fixed-point positions of fractional coordinates."""
+def fixed_point(fraction: np.ndarray) -> np.ndarray:
+    """Return fixed-point positions of fractional coordinates; those just below 1 round to 0, the same place."""
     return np.ascontiguousarray(np.round(fraction * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32))
 
 

@@ -36,7 +36,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from vitrify import potentials
-from vitrify.dynamics import Fire, Minimum, State, configuration
+from vitrify.dynamics import Fire, Minimum, State, configuration, fixed_point, shuffled_lattice
 from vitrify.potentials import Energies, Liquid, StillingerWeber
 from vitrify.system import Configuration
 
@@ -72,21 +72,8 @@ def start(mixture: Liquid, *, n_particles: int, T: float, rng: np.random.Generat
         FileNotFoundError: LAMMPS is not installed.
     """
     check_size(mixture, n_particles)
-    d = mixture.dimension
-    sites = int(np.ceil(n_particles ** (1 / d) - 1e-9))
-    lattice = np.stack(np.meshgrid(*[np.arange(sites)] * d, indexing="ij"), axis=-1).reshape(-1, d)
-    chosen = lattice[rng.permutation(len(lattice))[:n_particles]]
-    jitter = 0.05 * rng.uniform(-1, 1, (n_particles, d))
-    velocities = rng.normal(0.0, np.sqrt(T), (n_particles, d))
-    velocities -= velocities.mean(axis=0)
-    at_rest = State(
-        mixture=mixture,
-        edge=float(mixture.box(n_particles)[0]),
-        positions=_fixed_point((chosen + 0.5 + jitter) / sites),
-        velocities=np.zeros((n_particles, d), np.float32),
-    )
-    lowest = minimise(at_rest, Fire(), n_processes=n_processes).state
-    return replace(lowest, velocities=velocities.astype(np.float32))
+    lattice = shuffled_lattice(mixture, n_particles=n_particles, T=T, rng=rng)
+    return replace(minimise(lattice, Fire(), n_processes=n_processes).state, velocities=lattice.velocities)
 
 
 def advance(
@@ -292,15 +279,10 @@ def _end(state: State, commands: str, *, dt: float = 0.005, n_processes: int) ->
     after = replace(
         state,
         edge=highest - lowest,
-        positions=_fixed_point(table[:, 1 : 1 + d]),
+        positions=fixed_point(table[:, 1 : 1 + d]),
         velocities=np.ascontiguousarray(table[:, 4 : 4 + d], np.float32),
     )
     return after, printed
-
-
-def _fixed_point(fraction: np.ndarray) -> np.ndarray:
-    """Return fixed-point positions of fractional coordinates."""
-    return np.ascontiguousarray(np.round(fraction * 2.0**32).astype(np.int64).astype(np.uint32).view(np.int32))
 
 
 def _potential(folder: Path, mixture: Liquid) -> str:

@@ -215,7 +215,8 @@ def records(settings: Simulate, *, seed: int, run: int, after: Reached | None = 
 
     Raises:
         FloatingPointError: The run has blown up.
-        ModuleNotFoundError: The engine is not installed.
+        FileNotFoundError: LAMMPS is not installed.
+        ModuleNotFoundError: The device needs a package that is not installed.
     """
     engine, bath = _engine(settings), settings.bath
     began = time.perf_counter()
