@@ -15,7 +15,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 EVERY = 20
 """Steps between two actions of the thermostat: every leg and every record is a whole number of them."""
@@ -219,6 +221,14 @@ def _near(n: int, block: int) -> int:
     return max(1, round(n / block)) * block
 
 
+def _falling(settings: Settings, high: str, low: str) -> Settings:
+    """Return the settings if one temperature is below the other."""
+    above, below = getattr(settings, high), getattr(settings, low)
+    if below >= above:
+        raise ValueError(f"{low} must be below {high} = {above}; got {below}")
+    return settings
+
+
 class Cool(Recorded):
     """A linear ramp of the bath temperature."""
 
@@ -228,9 +238,7 @@ class Cool(Recorded):
 
     @model_validator(mode="after")
     def _cools(self) -> Self:
-        if self.T_end >= self.T_start:
-            raise ValueError(f"T_end must be below T_start = {self.T_start}; got {self.T_end}")
-        return self
+        return _falling(self, "T_start", "T_end")
 
     def bath(self) -> Bath:
         """Return the ramp."""
@@ -249,9 +257,7 @@ class Quench(Recorded):
 
     @model_validator(mode="after")
     def _cools(self) -> Self:
-        if self.T_end >= self.T_start:
-            raise ValueError(f"T_end must be below T_start = {self.T_start}; got {self.T_end}")
-        return self
+        return _falling(self, "T_start", "T_end")
 
     def bath(self) -> Bath:
         """Return the bath after the jump."""
@@ -279,9 +285,7 @@ class Cycle(Recorded):
 
     @model_validator(mode="after")
     def _cools_first(self) -> Self:
-        if self.T_low >= self.T_high:
-            raise ValueError(f"T_low must be below T_high = {self.T_high}; got {self.T_low}")
-        return self
+        return _falling(self, "T_high", "T_low")
 
     def bath(self) -> Bath:
         """Return all the ways down and up."""

@@ -139,7 +139,7 @@ class Study(BaseModel):
         d = MIXTURES[self.simulate.mixture].dimension
         if d != 2 and any(model.kind == "cnn" for model in self.models):
             raise ValueError(f"models: cnn draws pictures of 2 dimensions; {self.simulate.mixture} has {d}: use mpnn")
-        split_runs(self.simulate.n_runs, seed=self.seed, validation=self.classify.validation, test=self.classify.test)
+        split(self)
         return self
 
 
@@ -168,13 +168,17 @@ def named(name: str) -> Study:
     if Path(name).is_file():
         return from_toml(Path(name))
     if name in SHIPPED:
-        return Study.model_validate(tomllib.loads((_STUDIES / f"{name}.toml").read_text("utf-8")))
+        return _shipped(name)
     raise FileNotFoundError(errno.ENOENT, f"No such file, and no shipped study: those are {', '.join(SHIPPED)}", name)
 
 
 def quickstart() -> Study:
     """Return the study of the quick start."""
-    return Study.model_validate(tomllib.loads((_STUDIES / "quickstart.toml").read_text("utf-8")))
+    return _shipped("quickstart")
+
+
+def _shipped(name: str) -> Study:
+    return Study.model_validate(tomllib.loads((_STUDIES / f"{name}.toml").read_text("utf-8")))
 
 
 def compile_kernels() -> None:
