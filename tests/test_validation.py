@@ -21,10 +21,11 @@ ROW = Row(subject="a", name="b", value=1.0, error=0.1, reference=1.2, tolerance=
 def _tiny(tmp_path: Path) -> suite.Suite:
     return suite.Suite(
         cooling=cooling.Size(n_particles=100, n_frames=4, runs={200_000: 2}, k_stalled=(1, 4), k_true=(1, 4),
-                             liquids=(0.83,), n_liquid=(1, 2)),
+                             liquids=(0.83,), n_liquid=(1, 2), n_slow=(2, 1)),
         equilibrium=equilibrium.Size(
             n_particles=300, steps={2.0: (0, 500, 40, 20), 1.0: (500, 500, 20, 20), 0.6: (500, 500, 20, 20),
-                                    0.45: (500, 500, 20, 20)}
+                                    0.45: (500, 500, 20, 20)},
+            k_lammps=(0, 1),
         ),
         comparison=comparison.Size(
             n_particles=300, n_runs=2, samples={"ka2d": (40, 20), "ka3d": (40, 20)}, n_before=(500, 500),

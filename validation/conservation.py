@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from validation import comparison
 from validation.lammps import Drift, energy_series
-from validation.rows import Row, mean_error
+from validation.rows import Row, mean_error, row_of
 from validation.tasks import Arrays, Kept, Series, Task
 from vitrify.parallel import Tick
 
@@ -141,13 +141,4 @@ def _scans(size: Size, liquids: comparison.Size, dt: float) -> list[Scan]:
 
 
 def _row(name: str, value: float, error: float, reference: float, tolerance: float, source: str, n: str) -> Row:
-    return Row(
-        subject=SUBJECT,
-        name=name,
-        value=float(value),
-        error=float(error),
-        reference=reference,
-        tolerance=tolerance,
-        source=source,
-        n=n,
-    )
+    return row_of(SUBJECT, name, (value, error), (reference, tolerance), source, n)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from validation import sources
 from validation.lammps import Minimum
-from validation.rows import Row, mean_error, peak
+from validation.rows import Row, mean_error, peak, row_of
 from validation.stall import Stall
 from validation.tasks import Cooling, Series, Task
 from vitrify.transition import REFERENCE
@@ -39,7 +39,9 @@ class Size(BaseModel):
     liquids: tuple[float, ...] = (1.95125, 1.56125, 1.22, 1.025, 0.83)
     """Temperatures at which the liquid is at equilibrium, and the published curve does not depend on its rate."""
     n_liquid: tuple[int, int] = (2, 12)
-    """Runs at each of them, and configurations of each run."""
+    """Runs at each of them, and configurations of each run ..."""
+    n_slow: tuple[int, int] = (6, 4)
+    """... and of those that relax slowly: more runs, and further apart in time."""
 
 
 def simulations(size: Size) -> list[Task]:
@@ -73,8 +75,8 @@ def figure_data(size: Size, root: Path) -> dict[str, Any]:
         T = np.array([_T(size, k) for k in size.k_stalled])
         energy = np.stack([_lammps(_minima(size, n_steps, k, shift=False), root, "unshifted") for k in size.k_stalled])
         stalled[n_steps] = {"T": T, "mean": energy.mean(axis=1), "error": _standard_error(energy.T)}
-    liquid = np.stack([_lammps(_liquid_minima(size, T), root, "unshifted") for T in size.liquids])
-    liquids = {"T": np.array(size.liquids), "mean": liquid.mean(axis=1), "error": _standard_error(liquid.T)}
+    liquid = np.array([mean_error(_liquid_means(size, root, T)) for T in size.liquids])
+    liquids = {"T": np.array(size.liquids), "mean": liquid[:, 0], "error": liquid[:, 1]}
     true, stopped = (path.load(root) for path in _paths(size))
     return {
         "curves": curves,
@@ -115,8 +117,9 @@ def _stalled(size: Size, root: Path) -> list[Row]:
     published = dict(zip(REFERENCE["published"].T, REFERENCE["published"].energy, strict=True))
     found = []
     for T in size.liquids:
-        values = _lammps(_liquid_minima(size, T), root, "unshifted")
-        found.append(_row(f"stalled e_IS unshifted, liquid, T = {T:g}", values, published[T], 0.004, sources.STALLED))
+        values, name = _liquid_means(size, root, T), f"stalled e_IS unshifted, liquid, T = {T:g}"
+        n = f"{len(_liquids(size, T))} runs, {len(_liquid_minima(size, T))} configurations"
+        found.append(_row(name, values, published[T], 0.004, sources.STALLED, n=n))
     records = np.array([_T(size, k) for k in size.k_stalled])
     for n_steps, table in ((n, table) for n, table in sources.PUBLISHED_BY_RATE.items() if n in size.runs):
         values = np.stack([_lammps(_minima(size, n_steps, k, shift=False), root, "unshifted") for k in size.k_stalled])
@@ -219,18 +222,11 @@ def structure(
     return r, np.array(g), np.array(psi6)
 
 
-def _row(name: str, values: Float[np.ndarray, " r"], reference: float, tolerance: float, source: str) -> Row:
-    value, error = mean_error(values)
-    return Row(
-        subject=SUBJECT,
-        name=name,
-        value=float(value),
-        error=float(error),
-        reference=reference,
-        tolerance=tolerance,
-        source=source,
-        n=f"{len(values)} configurations",
-    )
+def _row(
+    name: str, values: Float[np.ndarray, " r"], reference: float, tolerance: float, source: str, *, n: str = ""
+) -> Row:
+    n = n or f"{len(values)} configurations"
+    return row_of(SUBJECT, name, mean_error(values), (reference, tolerance), source, n)
 
 
 def _standard_error(energy: np.ndarray) -> np.ndarray:
@@ -247,17 +243,17 @@ def _minima(size: Size, n_steps: int, k: int, *, shift: bool) -> list[Minimum]:
 
 
 def _liquids(size: Size, T: float) -> list[Series]:
-    n_runs, n_samples = size.n_liquid
-    n_wait = 20_000 if T > _SLOW else 100_000
+    slow = T < _SLOW
+    n_runs, n_samples = size.n_slow if slow else size.n_liquid
     return [
         Series(
             mixture="ka2d",
             n_particles=size.n_particles,
             T=T,
             n_ramp=20_000,
-            n_wait=n_wait,
+            n_wait=200_000 if slow else 20_000,
             n_samples=n_samples,
-            every=2_000,
+            every=20_000 if slow else 2_000,
             keep_every=1,
             run=run,
         )
@@ -266,7 +262,13 @@ def _liquids(size: Size, T: float) -> list[Series]:
 
 
 def _liquid_minima(size: Size, T: float) -> list[Minimum]:
-    return [Minimum(source=run, k=k, shift=False) for run in _liquids(size, T) for k in range(size.n_liquid[1])]
+    return [Minimum(source=run, k=k, shift=False) for run in _liquids(size, T) for k in range(run.n_samples)]
+
+
+def _liquid_means(size: Size, root: Path, T: float) -> Float[np.ndarray, " r"]:
+    """Return independent means: of every configuration, or of every run where a run's are alike."""
+    runs = _lammps(_liquid_minima(size, T), root, "unshifted").reshape(len(_liquids(size, T)), -1)
+    return runs.mean(axis=1) if T < _SLOW else runs.ravel()
 
 
 def _paths(size: Size) -> list[Minimum]:

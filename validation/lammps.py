@@ -45,21 +45,22 @@ class Minimum(Kept):
         configuration = self.source.configuration(root, self.k)
         mixture = mixture_of(self.source.mixture)
         tolerances, shift = ("0 2e-3", "yes") if self.shift else ("1e-10 1e-5", "no")
+        d = mixture.dimension
         commands = (
-            f"pair_modify shift {shift}\n{_flat(2)}thermo_style custom step pe fnorm fmax\n{_NORM}"
+            f"pair_modify shift {shift}\n{_flat(d)}thermo_style custom step pe fnorm fmax\n{_NORM}"
             f"thermo {1 if self.path else 100000}\nmin_style cg\nminimize {tolerances} 20000 200000\n"
-            + _DUMP.format(axes="x y fx fy")
+            + _DUMP.format(axes="x y z fx fy fz" if d == 3 else "x y fx fy")
         )
         with tempfile.TemporaryDirectory() as folder:
             printed = lammps.run(Path(folder), configuration, mixture, commands)
             end = np.loadtxt(Path(folder) / "end.txt", skiprows=9)[:, 1:]
         tick(self.cost)
-        last = Configuration(positions=end[:, :2], species=configuration.species, box=configuration.box)
+        last = Configuration(positions=end[:, :d], species=configuration.species, box=configuration.box)
         both, table = energies(last, mixture), thermo(printed)
         outcome = {
             "unshifted": np.array(both.unshifted),
             "shifted": np.array(both.shifted),
-            "max_force": np.array(np.linalg.norm(end[:, 2:], axis=1).max()),
+            "max_force": np.array(np.linalg.norm(end[:, d:], axis=1).max()),
         }
         assert np.isclose(table[-1, 1], both.shifted if self.shift else both.unshifted, atol=1e-6)
         return outcome | ({"path": table, "positions": last.positions} if self.path else {})

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from validation import sources
-from validation.rows import Row, mean_error
+from validation.rows import Row, mean_error, row_of
 from validation.states import mixture_of, state_of
 from validation.tasks import Arrays, Kept, Task
 from vitrify import dynamics
@@ -138,14 +138,6 @@ def _engine(name: str, engine: Float[np.ndarray, " f"], plain: Float[np.ndarray,
 
 
 def _row(name: str, values: Float[np.ndarray, " f"], reference: float, tolerance: float, source: str) -> Row:
-    value, error = mean_error(values) if len(values) > 1 else (values[0], None)
-    return Row(
-        subject=SUBJECT,
-        name=name,
-        value=float(value),
-        error=None if error is None else float(error),
-        reference=reference,
-        tolerance=tolerance,
-        source=source,
-        n=f"{len(values)} frame{'s' * (len(values) > 1)}",
-    )
+    n = f"{len(values)} frame{'s' * (len(values) > 1)}"
+    value = mean_error(values) if len(values) > 1 else (values[0], None)
+    return row_of(SUBJECT, name, value, (reference, tolerance), source, n)

@@ -1,6 +1,6 @@
 """One row of the table: a value with its standard error beside a reference with its tolerance and source."""
 
-__all__ = ["Row", "block_error", "mean_error", "peak"]
+__all__ = ["Row", "block_error", "mean_error", "peak", "row_of"]
 
 from dataclasses import asdict, dataclass
 
@@ -40,6 +40,28 @@ class Row:
     def json(self) -> dict[str, object]:
         """Return the row as it stands in ``validate.json``."""
         return asdict(self) | {"pass": self.passed}
+
+
+def row_of(
+    subject: str,
+    name: str,
+    value: tuple[float, float | None],
+    reference: tuple[float, float],
+    source: str,
+    n: str = "",
+) -> Row:
+    """Return the row of a value with its error, and a reference with its tolerance."""
+    error = None if value[1] is None else float(value[1])
+    return Row(
+        subject=subject,
+        name=name,
+        value=float(value[0]),
+        error=error,
+        reference=reference[0],
+        tolerance=reference[1],
+        source=source,
+        n=n,
+    )
 
 
 def mean_error(values: Float[np.ndarray, " n"]) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int32
 from scipy.spatial import cKDTree
 
-from vitrify.dynamics import State
+from vitrify.dynamics import State, fixed_point
 from vitrify.potentials import MIXTURES, Mixture, forces
 from vitrify.system import Configuration, minimum_image
 
@@ -52,9 +52,7 @@ def state_of(configuration: Configuration, mixture: Mixture) -> State:
     if not np.array_equal(configuration.species[order], mixture.species(n)):
         n_A = int((configuration.species == 0).sum())
         raise ValueError(f"species must be {mixture.fraction_A:.0%} A for {mixture.name}; got {n_A} of {n}")
-    # a coordinate just below the edge rounds to 2**32, which is 0: the same place
-    units = np.round(configuration.positions[order] / edge * 2.0**32).astype(np.int64)
-    positions = np.ascontiguousarray(units.astype(np.uint32).view(np.int32))
+    positions = fixed_point(configuration.positions[order] / edge)
     return State(mixture=mixture, edge=edge, positions=positions, velocities=np.zeros(positions.shape, np.float32))
 
 

@@ -148,7 +148,9 @@ class Kept(BaseModel):
         return read_arrays(self._path(root))
 
     def _path(self, root: Path, suffix: str = ".npz") -> Path:
-        settings = f"{type(self).__name__} {_VERSION} {store.VERSION} {self.model_dump_json()}"
+        # a setting that has its default is left out, so that a new one leaves what is kept as it is
+        chosen = self.model_dump_json(exclude_defaults=True)
+        settings = f"{type(self).__name__} {_VERSION} {store.VERSION} {chosen}"
         return root / f"{type(self).__name__.lower()}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}{suffix}"
 
 
@@ -165,6 +167,7 @@ class Series(Kept):
         every: Steps between samples.
         keep_every: Every so many samples, positions and velocities are kept too.
         run: Number of the run.
+        dt: Time step.
     """
 
     mixture: str
@@ -176,6 +179,7 @@ class Series(Kept):
     every: int
     keep_every: int
     run: int
+    dt: float = 0.005
 
     @property
     def n_steps(self) -> int:
@@ -206,7 +210,7 @@ class Series(Kept):
         try:
             for T_from, T_to, n_steps, sampled in plan[done:]:
                 rng = self._stream(f"block{done}")
-                state = dynamics.advance(state, n_steps=n_steps, dt=0.005, T_from=T_from, T_to=T_to, tau=0.5, rng=rng)
+                state = dynamics.advance(state, n_steps=n_steps, dt=self.dt, T_from=T_from, T_to=T_to, tau=0.5, rng=rng)
                 if sampled:
                     self._sample(state, samples)
                 done += 1
