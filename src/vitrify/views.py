@@ -3,15 +3,17 @@ r"""What a network or a linear model is shown: pictures, neighbour graphs, pair 
 A view maps positions, species and a periodic box to arrays whose first axis is the configuration:
 
 .. math:: \text{Image: } (b\,n\,d) \to (b\,c\,h\,w), \qquad
+          \text{Descriptors: } (b\,n\,d) \to (b\,n\,m), \qquad
           \text{Graph: } (b\,n\,d) \to (b\,n\,k) \text{ neighbours}, (b\,n\,k) \text{ distances}, (b\,n) \text{ species}
 
-Lengths are in sigma_AA. Every view is unchanged when the particles are reordered; a graph also when the sample is
-shifted, turned or mirrored; a picture is shifted, turned or mirrored with the sample. A box of unlike edges is never
-turned onto another shape: `symmetries` lists the operations that keep it.
+Lengths are in sigma_AA. Every view is unchanged when the particles are reordered; graphs and descriptors also when the
+sample is shifted, turned or mirrored; a picture is shifted, turned or mirrored with the sample. A box of unlike edges
+is never turned onto another shape: `symmetries` lists the operations that keep it.
 """
 
 __all__ = [
     "VIEWS",
+    "Descriptors",
     "Graph",
     "Image",
     "local_descriptors",
@@ -31,6 +33,7 @@ from jaxtyping import Float32, Float64, Int8, Int32, Integer, UInt8
 from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
+from vitrify.descriptors import Descriptors
 from vitrify.system import Configuration, wrap
 
 if TYPE_CHECKING:
@@ -137,13 +140,11 @@ class Graph(BaseModel):
         n_frames, n, d = positions.shape
         if n <= self.n_neighbours:
             raise ValueError(f"n_neighbours must be less than the {n} particles; got {self.n_neighbours}")
-        solid = np.zeros((n_frames, n, 3))
-        solid[:, :, :d] = wrap(positions.astype(np.float64), box)
         n_cells = np.ones(3, np.int64)
         n_cells[:d] = np.maximum(1, box * (n / (2 * np.prod(box))) ** (1 / d))  # about two particles in a cell
         neighbours = np.empty((n_frames, n, self.n_neighbours), np.int32)
         distances = np.empty((n_frames, n, self.n_neighbours), np.float32)
-        _nearest(solid, np.append(box, 1.0)[:3], n_cells, neighbours, distances)
+        _nearest(positions, np.append(box, 1.0)[:3], n_cells, neighbours, distances)
         return neighbours, distances, np.tile(species.astype(np.int32), (n_frames, 1))
 
 
@@ -214,10 +215,12 @@ def log_picture(configuration: Configuration, *, pixels: int = 250) -> UInt8[np.
         pixels: Side of the square picture.
 
     Raises:
-        ValueError: The configuration is not two-dimensional.
+        ValueError: The configuration is not two-dimensional, or has particles other than A and B.
     """
     if configuration.dimension != 2:
         raise ValueError(f"log_picture draws 2 dimensions; the configuration has {configuration.dimension}")
+    if configuration.species.max(initial=0) > 1:
+        raise ValueError(f"log_picture draws A (0) and B (1); the configuration has {configuration.species.max()}")
     picture = np.full((pixels, pixels, 3), 255, np.uint8)
     corner = (configuration.positions * (pixels / configuration.box.max())).astype(np.intp)
     for species, colour in ((0, (255, 165, 0)), (1, (0, 0, 255))):
@@ -333,40 +336,49 @@ def _draw(
 ) -> None:
     """Fill ``pictures`` with discs; pixel (i, j) of the box is at (i + halo, j + halo) of the picture.
 
-    The disc is drawn once inside the box, wrapped; the halo is then copied from the inside, columns before rows.
+    The discs are drawn on a canvas with a margin, row by row in a vector loop of fixed length. Ink in the margin is
+    then folded in, which ink that saturates allows in any order, and the halo is copied, columns before rows.
     """
     sx, sy = height / box[0], width / box[1]
     scale = math.sqrt(sx * sy)
     ax, ay = scale / sx, scale / sy
+    rims = radius * scale + 0.5
+    up, side = int(rims.max() / ax) + 1, int(rims.max() / ay) + 1
+    n_columns = (2 * side + 8) // 8 * 8
+    canvas = np.empty((len(rims), height + 2 * up, width + n_columns), np.uint8)
+    dy2 = np.empty(n_columns)
     for b in range(positions.shape[0]):
-        pictures[b] = 0
+        canvas[:] = 0
         for i in range(positions.shape[1]):
-            channel = pictures[b, species[i]]
-            rim = radius[species[i]] * scale + 0.5
-            full = max(rim - 1.0, 0.0) ** 2
-            x, y = positions[b, i, 0] * sx, positions[b, i, 1] * sy
-            reach = int(rim / ax) + 1
-            for row in range(math.floor(x) - reach, math.floor(x) + reach + 1):
-                dx = (row + 0.5 - x) * ax
-                chord = rim * rim - dx * dx
-                if chord <= 0:
+            x, y, rim = positions[b, i, 0] * sx, positions[b, i, 1] * sy, rims[species[i]]
+            left, top = math.floor(x) - up, math.floor(y) - side
+            p0, q0 = (left + up) % height, (top + side) % width
+            for m in range(n_columns):
+                dy = (top + m + 0.5 - y) * ay
+                dy2[m] = dy * dy
+            for u in range(2 * up + 1):
+                dx = (left + u + 0.5 - x) * ax
+                dx2 = dx * dx
+                if dx2 >= rim * rim:
                     continue
-                half = math.sqrt(chord) / ay
-                first, last = math.ceil(y - half - 0.5), math.floor(y + half - 0.5)
-                p, q = row % height + halo, first % width + halo
-                for column in range(first, last + 1):
-                    dy = (column + 0.5 - y) * ay
-                    r2 = dx * dx + dy * dy
-                    if r2 <= full:
-                        channel[p, q] = 255
-                    else:
-                        coverage = 255.0 * (rim - math.sqrt(r2)) + 0.5
-                        channel[p, q] = min(255, channel[p, q] + max(0, int(coverage)))
-                    q += 1
-                    if q == width + halo:
-                        q = halo
+                row = canvas[species[i], p0 + u, q0 : q0 + n_columns]
+                for m in range(len(row)):
+                    coverage = 255.0 * (rim - math.sqrt(dx2 + dy2[m])) + 0.5
+                    ink = np.int32(row[m]) + np.int32(coverage if coverage > 0.0 else 0.0)
+                    row[m] = ink if ink < 255 else 255
         for c in range(pictures.shape[1]):
-            channel = pictures[b, c]
+            sheet, channel = canvas[c], pictures[b, c]
+            for p in range(height + 2 * up):
+                for m in range(2 * side):
+                    q = m if m < side else width + m
+                    to = side + (q - side) % width
+                    sheet[p, to] = min(255, np.int32(sheet[p, to]) + np.int32(sheet[p, q]))
+            for m in range(2 * up):
+                p = m if m < up else height + m
+                to = up + (p - up) % height
+                for q in range(side, side + width):
+                    sheet[to, q] = min(255, np.int32(sheet[to, q]) + np.int32(sheet[p, q]))
+            channel[halo : halo + height, halo : halo + width] = sheet[up : up + height, side : side + width]
             for p in range(halo, height + halo):
                 for h in range(halo):
                     channel[p, halo - 1 - h] = channel[p, halo + (width - 1 - h) % width]
@@ -378,7 +390,7 @@ def _draw(
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _nearest(
-    positions: Float64[np.ndarray, "b n 3"],
+    positions: Float32[np.ndarray, "b n d"],
     box: Float64[np.ndarray, " 3"],
     n_cells: Integer[np.ndarray, " 3"],
     neighbours: Int32[np.ndarray, "b n k"],
@@ -389,22 +401,29 @@ def _nearest(
     Shell s holds the cells whose largest offset is s. Along an axis of m cells only the m different offsets
     -(m-1)//2 .. m//2 are visited, so that no particle is seen twice in a small box. The search of a particle ends
     when its k-th distance is within the slab already searched along every axis that still has unseen cells.
+
+    Shells 0 and 1 are nearly always enough. They are the same for all particles of a cell, so they are copied into
+    ``seen`` once for each cell; later shells are copied behind them.
     """
-    n, k = positions.shape[1], neighbours.shape[2]
-    n_total = n_cells[0] * n_cells[1] * n_cells[2]
+    n, k, d = positions.shape[1], neighbours.shape[2], positions.shape[2]
+    lx, ly, lz = box
     edge = box / n_cells
-    cell = np.empty((n, 3), np.int64)
-    home = np.empty(n, np.int64)
-    order = np.empty(n, np.int64)
-    placed = np.empty((n, 3))
-    best = np.empty(k)
-    index = np.empty(k, np.int64)
-    low, high = -((n_cells - 1) // 2), n_cells // 2
+    cell = np.zeros((n, 3), np.int64)
+    home, order = np.empty(n, np.int64), np.empty(n, np.int64)
+    inside, placed = np.zeros((3, n)), np.empty((3, n))
+    seen, slots, r2 = np.empty((3, n)), np.empty(n, np.int64), np.empty(n)
+    best, index = np.empty(k), np.empty(k, np.int64)
     for b in range(positions.shape[0]):
-        start = np.zeros(n_total + 1, np.int64)
+        start = np.zeros(n_cells[0] * n_cells[1] * n_cells[2] + 1, np.int64)
         for i in range(n):
-            for axis in range(3):
-                cell[i, axis] = min(int(positions[b, i, axis] / edge[axis]), n_cells[axis] - 1)
+            for axis in range(d):
+                x = np.float64(positions[b, i, axis])
+                if not 0 <= x < box[axis]:
+                    x = x % box[axis]
+                    if x >= box[axis]:  # as vitrify.system.wrap
+                        x = np.float64(0)
+                inside[axis, i] = x
+                cell[i, axis] = min(int(x / edge[axis]), n_cells[axis] - 1)
             home[i] = (cell[i, 0] * n_cells[1] + cell[i, 1]) * n_cells[2] + cell[i, 2]
             start[home[i] + 1] += 1
         start = np.cumsum(start)
@@ -413,49 +432,79 @@ def _nearest(
             slot = free[home[i]]
             free[home[i]] += 1
             order[slot] = i
-            placed[slot] = positions[b, i]
+            placed[:, slot] = inside[:, i]
+        n_near, copied = 0, -1
         for slot in range(n):
             i = order[slot]
-            found, shell = 0, 0
+            if home[i] != copied:
+                copied, n_near = home[i], _copy_shells(0, 1, cell[i], n_cells, start, placed, seen, slots, 0)
+            x, y, z = placed[0, slot], placed[1, slot], placed[2, slot]
+            first, last, found, shell = 0, n_near, 0, 1
             while True:
-                for u in range(max(-shell, low[0]), min(shell, high[0]) + 1):
-                    cu = (cell[i, 0] + u) % n_cells[0]
-                    for v in range(max(-shell, low[1]), min(shell, high[1]) + 1):
-                        cv = (cell[i, 1] + v) % n_cells[1]
-                        for w in range(max(-shell, low[2]), min(shell, high[2]) + 1):
-                            if max(abs(u), abs(v), abs(w)) != shell:
-                                continue
-                            c = (cu * n_cells[1] + cv) * n_cells[2] + (cell[i, 2] + w) % n_cells[2]
-                            for other in range(start[c], start[c + 1]):
-                                if other == slot:
-                                    continue
-                                r2 = 0.0
-                                for axis in range(3):
-                                    dr = abs(placed[slot, axis] - placed[other, axis])
-                                    dr = min(dr, box[axis] - dr)
-                                    r2 += dr * dr
-                                if found < k:
-                                    t = found
-                                    found += 1
-                                elif r2 < best[k - 1]:
-                                    t = k - 1
-                                else:
-                                    continue
-                                while t > 0 and best[t - 1] > r2:
-                                    best[t], index[t] = best[t - 1], index[t - 1]
-                                    t -= 1
-                                best[t], index[t] = r2, order[other]
+                for m in range(first, last):  # of scalars and two arrays, or it is not vectorised
+                    dx, dy, dz = abs(x - seen[0, m]), abs(y - seen[1, m]), abs(z - seen[2, m])
+                    dx, dy, dz = min(dx, lx - dx), min(dy, ly - dy), min(dz, lz - dz)
+                    r2[m] = dx * dx + dy * dy + dz * dz
+                for m in range(first, last):
+                    if slots[m] == slot:
+                        continue
+                    if found < k:
+                        t = found
+                        found += 1
+                    elif r2[m] < best[k - 1]:
+                        t = k - 1
+                    else:
+                        continue
+                    while t > 0 and best[t - 1] > r2[m]:
+                        best[t], index[t] = best[t - 1], index[t - 1]
+                        t -= 1
+                    best[t], index[t] = r2[m], order[slots[m]]
                 searched = np.inf
                 for axis in range(3):
-                    if shell < high[axis]:
-                        inside = placed[slot, axis] - cell[i, axis] * edge[axis]
-                        searched = min(searched, shell * edge[axis] + min(inside, edge[axis] - inside))
+                    if shell < n_cells[axis] // 2:
+                        wall = placed[axis, slot] - cell[i, axis] * edge[axis]
+                        searched = min(searched, shell * edge[axis] + min(wall, edge[axis] - wall))
                 if searched == np.inf or (found == k and best[k - 1] <= searched * searched):
                     break
                 shell += 1
+                first = n_near
+                last = _copy_shells(shell, shell, cell[i], n_cells, start, placed, seen, slots, first)
             for t in range(k):
                 neighbours[b, i, t] = index[t]
                 distances[b, i, t] = math.sqrt(best[t])
 
 
-VIEWS = {view.__name__.lower(): view for view in (Image, Graph)}
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _copy_shells(
+    nearest: int,
+    farthest: int,
+    home: Integer[np.ndarray, " 3"],
+    n_cells: Integer[np.ndarray, " 3"],
+    start: Integer[np.ndarray, " m"],
+    placed: Float64[np.ndarray, "3 n"],
+    seen: Float64[np.ndarray, "3 n"],
+    slots: Integer[np.ndarray, " n"],
+    end: int,
+) -> int:
+    """Copy the particles in some shells around a cell to ``end`` and behind it, and return the new end."""
+    low, high = -((n_cells - 1) // 2), n_cells // 2
+    for shell in range(nearest, farthest + 1):
+        for u in range(max(-shell, low[0]), min(shell, high[0]) + 1):
+            for v in range(max(-shell, low[1]), min(shell, high[1]) + 1):
+                for w in range(max(-shell, low[2]), min(shell, high[2]) + 1):
+                    if max(abs(u), abs(v), abs(w)) != shell:
+                        continue
+                    a, b, c = home[0] + u, home[1] + v, home[2] + w
+                    a += n_cells[0] * ((a < 0) - (a >= n_cells[0]))
+                    b += n_cells[1] * ((b < 0) - (b >= n_cells[1]))
+                    c += n_cells[2] * ((c < 0) - (c >= n_cells[2]))
+                    at = (a * n_cells[1] + b) * n_cells[2] + c
+                    for other in range(start[at], start[at + 1]):
+                        slots[end] = other
+                        for axis in range(3):
+                            seen[axis, end] = placed[axis, other]
+                        end += 1
+    return end
+
+
+VIEWS = {view.__name__.lower(): view for view in (Image, Graph, Descriptors)}
