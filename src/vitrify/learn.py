@@ -1,65 +1,55 @@
 r"""Train a network on labelled configurations, stop and resume it bit by bit, and score with it.
 
-.. math:: \mathrm{loss} = -\frac{1}{b} \sum_i [\,y_i \ln p_i + (1 - y_i) \ln(1 - p_i)\,], \qquad
-          p_i = 1 / (1 + e^{-\mathrm{logit}_i})
+.. math:: \mathrm{loss} = -\frac{1}{b} \sum_i c_{y_i} [\,y_i \ln p_i + (1 - y_i) \ln(1 - p_i)\,]
+          + \frac{\beta}{2} \sum_w w^2, \qquad p_i = 1 / (1 + e^{-\mathrm{logit}_i})
 
-Every draw is a function of the seed and of where training stands: the order of an epoch comes from
-``default_rng([seed, epoch])`` and the symmetries of a step from ``default_rng([seed, 1, step])``. So a run that was
-killed goes on from its last checkpoint as if nothing had happened. All work is done by one thread: a small network
-gains nothing from more, and the result does not depend on the machine's number of cores.
+with c the weight of a class and beta the ``l2``. Every draw is a function of the seed and of where training stands: the
+order of an epoch comes from ``default_rng([seed, epoch])``, the symmetries of a step from ``default_rng([seed, 1,
+step])``, and what a network draws, as for dropout, from PyTorch's generator seeded anew at each step. So a run that was
+killed goes on from its last checkpoint as if nothing had happened. All work is done by one thread, unless asked
+otherwise: a small network gains nothing from more, and the result does not depend on the machine's number of cores.
 """
 
-__all__ = ["Checkpoints", "Train", "Trained", "predict", "restore", "train"]
+__all__ = [
+    "LABELS",
+    "Ancestor",
+    "Checkpoints",
+    "Parent",
+    "Train",
+    "Trained",
+    "epochs_to",
+    "predict",
+    "recipe",
+    "restore",
+    "summary",
+    "train",
+]
 
 import copy
+import hashlib
 import json
 import math
-import zlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Integer
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.adamw import adamw
 
 from vitrify.dataset import Labelled
 from vitrify.models import Model
+from vitrify.optimisers import Adam, is_matrix
+from vitrify.training import COLUMNS, Train, epochs_to, summary
 from vitrify.views import random_symmetry
 
-_COLUMNS = (
-    "step",
-    "epoch",
-    "samples",
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "learning_rate",
-)
-
-
-class Train(BaseModel):
-    """How a network is trained: AdamW with weight decay on the matrices, and one cycle of the learning rate."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_steps: int = Field(120, ge=1, description="Optimiser steps, one batch each.")
-    batch_size: int = Field(16, ge=2, description="Configurations in a batch; all of them if there are fewer.")
-    learning_rate: float = Field(1e-2, gt=0, allow_inf_nan=False, description="Highest learning rate of the cycle.")
-    warm_up: float = Field(0.3, ge=0, lt=1, description="Part of the steps in which the learning rate rises.")
-    weight_decay: float = Field(0.1, ge=0, allow_inf_nan=False, description="AdamW's decay of the matrices.")
-    evaluate_every: int = Field(30, ge=1, description="Steps between evaluations; each saves a checkpoint.")
-    enough: float = Field(
-        0.005, ge=0, description="Validation loss below which an evaluation ends the training; 0 trains to the end."
-    )
-    augment: bool = Field(True, description="Show pictures under random symmetries and shifts of the box.")
+LABELS = {"0": "liquid", "1": "glass"}
+"""What the labels mean; every checkpoint holds it."""
 
 
 class Checkpoints(Protocol):
@@ -78,6 +68,39 @@ class Checkpoints(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Parent:
+    """Another training to go on from.
+
+    Args:
+        name: What it is called in the lineage, such as the name of its folder.
+        checkpoints: Where it left its state.
+        which: ``best`` begins with its best weights, a fresh optimiser and an empty history. ``last`` goes on from its
+            last step with everything it had, under other settings: ``n_steps`` counts from its beginning.
+    """
+
+    name: str
+    checkpoints: Checkpoints
+    which: Literal["last", "best"] = "best"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ancestor:
+    """One training in the lineage of another.
+
+    Args:
+        name: What it was called.
+        recipe: SHA-256 of all that decided its result: model, settings, seed and data.
+        step: The step whose weights were taken.
+        which: ``last`` or ``best``.
+    """
+
+    name: str
+    recipe: str
+    step: int
+    which: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
     """A trained network.
 
@@ -86,12 +109,15 @@ class Trained:
         model: The settings the network was built from.
         history: One list per column, one entry per evaluation: ``step``, ``epoch``, ``samples`` (configurations seen),
             ``train_loss`` and ``train_accuracy`` (over the batches since the evaluation before), ``validation_loss``,
-            ``validation_accuracy`` and ``learning_rate``.
+            ``validation_accuracy``, ``learning_rate``, ``penalty`` (the L2 part of the loss over the same batches,
+            which the other losses leave out) and ``seconds`` (wall time of training, summed over resumed parts).
+        parents: The trainings it goes on from, the oldest first.
     """
 
     network: nn.Module
     model: Model
     history: dict[str, list[float]]
+    parents: tuple[Ancestor, ...] = ()
 
 
 def train(
@@ -103,6 +129,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints,
     progress: Callable[[int, int], None] | None = None,
+    parent: Parent | None = None,
 ) -> Trained:
     """Return the network that scored best on the validation data, going on from the last checkpoint if there is one.
 
@@ -110,22 +137,25 @@ def train(
         model: Settings of the network.
         train_data: Configurations that set the weights.
         validation_data: Configurations that choose the evaluation whose weights are kept; of other runs.
-        settings: Settings of the training.
-        seed: Draws the first weights, the order and the symmetries.
+        settings: Settings of the training, as they are: see `recipe` for those that suit a model.
+        seed: Draws the first weights, the order, the symmetries and what the network draws.
         checkpoints: Where the state is kept.
         progress: Called with the steps done and the steps in all, after each step; a training that ends before its
             last step counts as done.
+        parent: The training to begin from where ``checkpoints`` hold nothing yet.
 
     Raises:
-        ValueError: The checkpoint was made with other settings, another seed or other data.
+        ValueError: The checkpoint was made with another model, settings, seed, data or parent; the parent cannot be
+            continued so; or there is no such device.
         FloatingPointError: The loss became infinite or not a number.
 
     References:
-        Loshchilov & Hutter, 2019, arXiv:1711.05101 (AdamW)
-        Smith & Topin, 2018, arXiv:1708.07120 (one cycle)
+        Loshchilov & Hutter, 2019, doi:10.48550/arXiv.1711.05101 (AdamW)
+        Smith & Topin, 2018, doi:10.48550/arXiv.1708.07120 (one cycle)
     """
-    with _one_thread():
-        run = _Run.begin(model, train_data, validation_data, settings, seed=seed, checkpoints=checkpoints)
+    with _machine(settings):
+        run = _Run(model, train_data, validation_data, settings, seed=seed)
+        run.begin(checkpoints, parent)
         while not run.finished:
             run.advance()
             if run.step % settings.evaluate_every == 0 or run.step == settings.n_steps:
@@ -136,6 +166,17 @@ def train(
     return restore(model, checkpoints)
 
 
+def recipe(model: Model, settings: Train) -> Train:
+    """Return the settings, those that were not given replaced by what suits the model.
+
+    Args:
+        model: Its ``recipe`` names the fields of `Train` whose default differs for it.
+        settings: Settings of the training; what was given, even a default, stays.
+    """
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return Train.model_validate({**model.recipe, **given})
+
+
 def restore(model: Model, checkpoints: Checkpoints) -> Trained:
     """Return the best network so far and the whole history from what `train` saved.
 
@@ -144,40 +185,46 @@ def restore(model: Model, checkpoints: Checkpoints) -> Trained:
         checkpoints: Where `train` kept its state.
 
     Raises:
-        ValueError: Nothing was saved there yet.
+        ValueError: Nothing was saved there yet, or it is of another model.
     """
     best, last = checkpoints.load("best"), checkpoints.load("last")
     if best is None or last is None:
         raise ValueError("checkpoints must hold a 'best' and a 'last' state; train the network first")
+    if best.get("model") != _settings_of(model):
+        raise ValueError(f"model must be the one that was trained, {best.get('model')}; got {_settings_of(model)}")
     network = model.build(seed=0)
     network.load_state_dict(best["network"])
-    return Trained(network=network.eval(), model=model, history=last["history"])
+    parents = tuple(Ancestor(**one) for one in last["parents"])
+    return Trained(network=network.eval(), model=model, history=last["history"], parents=parents)
 
 
 def predict(trained: Trained, data: Labelled) -> Float64[np.ndarray, " b"]:
     """Return the logit of each configuration, positive for glass; each is scored as if it were alone.
 
     Args:
-        trained: The network.
+        trained: The network, on whatever device it is.
         data: Configurations of any number of particles and any box.
     """
-    with _one_thread():
+    with _threads(1):
         return _scores(trained.network, trained.model, data).astype(np.float64)
 
 
 def _scores(network: nn.Module, model: Model, data: Labelled) -> Float32[np.ndarray, " b"]:
     """Return the logits, leaving the network in evaluation mode."""
     network.eval()
+    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     logits = []
     with torch.inference_mode():
         for positions in np.array_split(data.positions, math.ceil(len(data.label) / _CHUNK)):
-            logits.append(network(*model.inputs(positions, data.species, data.box)).numpy())
+            inputs = model.inputs(positions, data.species, data.box)
+            logits.append(network(*(tensor.to(device) for tensor in inputs)).cpu().numpy())
     return np.concatenate(logits)
 
 
 _CHUNK = 64  # configurations scored at a time
 _N_SETTLE = 512  # configurations that settle the running averages
 _CACHE_BYTES = 2**30  # inputs that never change are kept up to this size, and made again for each batch beyond it
+_SAME = ("model", "train", "seed", "data")  # what decides the result
 
 
 class _Run:
@@ -186,59 +233,99 @@ class _Run:
     def __init__(
         self, model: Model, train_data: Labelled, validation_data: Labelled, settings: Train, *, seed: int
     ) -> None:
+        self.began = time.perf_counter()
         self.model, self.settings, self.seed = model, settings, seed
         self.data, self.validation_data = train_data, validation_data
-        self.target = torch.from_numpy(train_data.label.astype(np.float32))
+        self.device = torch.device(settings.device)
+        self.target = torch.from_numpy(train_data.label.astype(np.float32)).to(self.device)
+        self.class_weight = _class_weight(train_data, settings)
         self.kept = _kept_inputs(model, train_data, settings)
-        self.network = model.build(seed=seed)
-        self.optimiser = _AdamW(self.network, settings)
+        self.network = model.build(seed=seed).to(self.device)
+        self.matrices = [weight for weight in self.network.parameters() if is_matrix(weight)]
+        self.optimiser = Adam(self.network, decay=settings.weight_decay if settings.optimiser == "adamw" else 0.0)
         self.step = 0
         self.best_loss = math.inf
-        self.history: dict[str, list[float]] = {column: [] for column in _COLUMNS}
-        self.recent: list[tuple[int, float, int]] = []
+        self.history: dict[str, list[float]] = {column: [] for column in COLUMNS}
+        self.recent: list[tuple[int, float, float, int]] = []
+        self.parents: list[dict[str, Any]] = []
+        self.identity = {
+            "model": _settings_of(model),
+            "train": settings.model_dump(mode="json"),
+            "seed": seed,
+            "data": {"train": train_data.digest, "validation": validation_data.digest},
+        }
 
-    @classmethod
-    def begin(
-        cls,
-        model: Model,
-        train_data: Labelled,
-        validation_data: Labelled,
-        settings: Train,
-        *,
-        seed: int,
-        checkpoints: Checkpoints,
-    ) -> "_Run":
-        """Return the run as its last checkpoint left it, or at step 0."""
-        run = cls(model, train_data, validation_data, settings, seed=seed)
+    def begin(self, checkpoints: Checkpoints, parent: Parent | None) -> None:
+        """Take the state of the last checkpoint, or of the parent, or stay at step 0."""
         last = checkpoints.load("last")
-        if last is None:
-            return run
-        if last["recipe"] != run.recipe:
-            raise ValueError(
-                f"checkpoints must come from the same settings, seed and data; they hold {last['recipe']}, "
-                f"this is {run.recipe}: give each training its own checkpoints"
-            )
-        run.network.load_state_dict(last["network"])
-        run.optimiser.state = copy.deepcopy(last["optimiser"])
-        run.step, run.best_loss, run.history = last["step"], last["best_loss"], copy.deepcopy(last["history"])
-        return run
+        if last is not None:
+            self._check(last, parent)
+            self.parents = last["parents"]
+            self._take(last)
+        elif parent is not None:
+            self._inherit(parent, checkpoints)
 
-    @property
-    def recipe(self) -> str:
-        """All that decides the result, as JSON."""
-        data = [
-            zlib.crc32(np.ascontiguousarray(array).tobytes())
-            for part in (self.data, self.validation_data)
-            for array in (part.positions, part.species, part.box, part.label)
-        ]
-        model = json.loads(self.model.model_dump_json())
-        return json.dumps({"model": model, "train": self.settings.model_dump(), "seed": self.seed, "data": data})
+    def _check(self, last: dict[str, Any], parent: Parent | None) -> None:
+        """Refuse a checkpoint that is not of this training."""
+        differ = [name for name in _SAME if last.get(name) != self.identity[name]]
+        begun_from = [(one["name"], one["which"]) for one in last.get("parents", [])[-1:]]
+        if begun_from != ([] if parent is None else [(parent.name, parent.which)]):
+            differ.append("parent")
+        if differ:
+            held = {name: last.get(name, begun_from) for name in differ}
+            given = {name: self.identity.get(name, parent and (parent.name, parent.which)) for name in differ}
+            raise ValueError(
+                f"checkpoints must come from the same {', '.join(differ)}; they hold {held}, this is {given}: "
+                f"give each training its own checkpoints"
+            )
+
+    def _take(self, last: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(last["network"])
+        self.optimiser.load(last["optimiser"])
+        self.step, self.best_loss, self.history = last["step"], last["best_loss"], copy.deepcopy(last["history"])
+        self.began -= self.history["seconds"][-1]
+
+    def _inherit(self, parent: Parent, checkpoints: Checkpoints) -> None:
+        """Begin with what another training left."""
+        best, state = parent.checkpoints.load("best"), parent.checkpoints.load(parent.which)
+        if best is None or state is None:
+            raise ValueError(f"parent must hold a 'best' and a 'last' state; {parent.name} does not: train it first")
+        if state["model"] != self.identity["model"]:
+            raise ValueError(
+                f"parent must be of the same model; {parent.name} is {state['model']}, this is {self.identity['model']}"
+            )
+        ancestor = Ancestor(name=parent.name, recipe=state["recipe"], step=state["step"], which=parent.which)
+        self.parents = [*state["parents"], asdict(ancestor)]
+        if parent.which == "best":
+            self.network.load_state_dict(state["network"])
+            return
+        for name, theirs, ours in (
+            ("data", state["data"], self.identity["data"]),
+            ("class_weights", state["train"]["class_weights"], self.settings.class_weights),
+        ):
+            if theirs != ours:
+                raise ValueError(
+                    f"parent must have the same {name} to go on from its last state; {parent.name} has {theirs}, this "
+                    f"is {ours}: begin from its best"
+                )
+        if state["step"] >= self.settings.n_steps:
+            raise ValueError(
+                f"n_steps counts from the parent's beginning and must be more than the {state['step']} steps that "
+                f"{parent.name} has done; got {self.settings.n_steps}"
+            )
+        self._take(state)
+        checkpoints.save("best", self._state(best["network"], step=best["step"]))
+        self._save_last(checkpoints, state["network"])
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done, or an evaluation has found the loss low enough."""
-        losses = self.history["validation_loss"]
-        return self.step == self.settings.n_steps or (bool(losses) and losses[-1] < self.settings.enough)
+        """Whether all steps are done, or an evaluation has found the loss low enough or long without a fall."""
+        losses, settings = self.history["validation_loss"], self.settings
+        if self.step == settings.n_steps or not losses:
+            return self.step == settings.n_steps
+        waited = len(losses) - 1 - losses.index(min(losses))
+        return losses[-1] < settings.enough or 0 < settings.patience <= waited
 
     @property
     def batch(self) -> Integer[np.ndarray, " a"]:
@@ -249,6 +336,13 @@ class _Run:
         order = np.random.default_rng([self.seed, epoch]).permutation(n)
         return order[place * self.settings.batch_size :][: self.settings.batch_size]
 
+    @property
+    def learning_rate(self) -> float:
+        """What the next step takes."""
+        accuracy = self.history["validation_accuracy"][-1] if self.history["validation_accuracy"] else None
+        settings = self.settings
+        return settings.learning_rate * settings.schedule.value(self.step, settings.n_steps, accuracy)
+
     def inputs(self, batch: Integer[np.ndarray, " a"]) -> tuple[Tensor, ...]:
         """Return what the network is shown at this step."""
         if self.kept is not None:
@@ -256,25 +350,44 @@ class _Run:
         positions, box = self.data.positions[batch], self.data.box
         if self.settings.augment and not self.model.invariant:
             positions = random_symmetry(positions, box, rng=np.random.default_rng([self.seed, 1, self.step]))
-        return self.model.inputs(positions, self.data.species, box)
+        return tuple(tensor.to(self.device) for tensor in self.model.inputs(positions, self.data.species, box))
+
+    def cross_entropy(self, logit: Float32[Tensor, " b"], target: Float32[Tensor, " b"]) -> Float32[Tensor, ""]:
+        """Return the loss without its L2 part."""
+        weight = None if self.class_weight is None else self.class_weight[target.long()]
+        return binary_cross_entropy_with_logits(logit, target, weight=weight)
+
+    def reseed(self) -> None:
+        """Let what the network draws in this step, as for dropout, depend on the seed and the step alone."""
+        (seed,) = np.random.SeedSequence([self.seed, 3, self.step]).generate_state(1, np.uint64)
+        torch.default_generator.manual_seed(int(seed))  # torch.manual_seed asks for every device: 100 times as long
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(int(seed))
 
     def advance(self) -> None:
         """Take one step of the optimiser."""
-        batch = self.batch
+        batch, self.rate = self.batch, self.learning_rate
         target = self.target[batch]
+        inputs = self.inputs(batch)
+        self.reseed()
         self.network.train()
-        logit = self.network(*self.inputs(batch))
-        loss = binary_cross_entropy_with_logits(logit, target)
-        if not math.isfinite(loss.item()):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            logit = self.network(*inputs)
+        loss = self.cross_entropy(logit.float(), target)
+        total, penalty = loss, 0.0
+        if self.settings.l2:
+            l2_part = self.settings.l2 / 2 * torch.stack([weight.square().sum() for weight in self.matrices]).sum()
+            total, penalty = loss + l2_part, l2_part.item()
+        if not math.isfinite(loss.item() + penalty):
             raise FloatingPointError(
-                f"loss must be finite; it is {loss.item()} at step {self.step + 1}: "
-                f"lower learning_rate (now {self.settings.learning_rate}) or lengthen warm_up, and start anew"
+                f"loss must be finite; it is {loss.item() + penalty} at step {self.step + 1}: "
+                f"lower learning_rate (now {self.settings.learning_rate}) or warm up for longer, and start anew"
             )
         self.network.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step(_one_cycle(self.step, self.settings))
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(self.rate)
         self.step += 1
-        self.recent.append((len(batch), loss.item(), int(((logit > 0) == (target > 0)).sum())))
+        self.recent.append((len(batch), loss.item(), penalty, int(((logit > 0) == (target > 0)).sum())))
 
     def settle(self) -> None:
         """Replace the running averages of batch normalisation by those of the present weights.
@@ -286,13 +399,16 @@ class _Run:
             Wu & Johnson, 2021, arXiv:2105.07576, section 3
         """
         norms = [part for part in self.network.modules() if isinstance(part, _BatchNorm)]
+        if not norms:
+            return
+        self.network.eval()  # nothing is dropped while the averages are taken, as when scoring
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
+            norm.train()
             norm.reset_running_stats()
             norm.momentum = None  # the plain average over the batches that follow
         n_shown = min(len(self.target), _N_SETTLE)
         chosen = np.random.default_rng([self.seed, 2, self.step]).permutation(len(self.target))[:n_shown]
-        self.network.train()
         with torch.no_grad():
             for batch in np.array_split(chosen, math.ceil(n_shown / _CHUNK)):
                 self.network(*self.inputs(batch))
@@ -302,9 +418,9 @@ class _Run:
     def evaluate(self) -> None:
         """Settle the running averages, then add a line to the history."""
         self.settle()
-        logit = torch.from_numpy(_scores(self.network, self.model, self.validation_data))
-        target = torch.from_numpy(self.validation_data.label.astype(np.float32))
-        n_seen, loss, n_right = np.array(self.recent).T
+        logit = torch.from_numpy(_scores(self.network, self.model, self.validation_data)).to(self.device)
+        target = torch.from_numpy(self.validation_data.label.astype(np.float32)).to(self.device)
+        n_seen, loss, penalty, n_right = np.array(self.recent).T
         n_batches = max(1, len(self.target) // self.settings.batch_size)
         line = (
             self.step,
@@ -312,30 +428,57 @@ class _Run:
             sum(self.history["samples"][-1:]) + int(n_seen.sum()),
             float(np.average(loss, weights=n_seen)),
             float(n_right.sum() / n_seen.sum()),
-            binary_cross_entropy_with_logits(logit, target).item(),
+            self.cross_entropy(logit, target).item(),
             float(((logit > 0) == (target > 0)).float().mean()),
-            _one_cycle(self.step - 1, self.settings),
+            self.rate,
+            float(np.average(penalty, weights=n_seen)),
+            time.perf_counter() - self.began,
         )
-        for column, value in zip(_COLUMNS, line, strict=True):
+        for column, value in zip(COLUMNS, line, strict=True):
             self.history[column].append(value)
         self.recent.clear()
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Save the state, first as the best if it is, so that a kill in between only repeats this evaluation."""
-        network = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        network = _copied(self.network.state_dict())
         loss = self.history["validation_loss"][-1]
         if loss < self.best_loss or math.isinf(self.best_loss):
             self.best_loss = loss
-            checkpoints.save("best", {"network": network, "step": self.step, "recipe": self.recipe})
-        state = {
-            "network": network,
-            "optimiser": copy.deepcopy(self.optimiser.state),
-            "step": self.step,
+            checkpoints.save("best", self._state(network, step=self.step))
+        self._save_last(checkpoints, network)
+
+    def _save_last(self, checkpoints: Checkpoints, network: dict[str, Tensor]) -> None:
+        more = {
+            "optimiser": {name: _copied(moments) for name, moments in self.optimiser.state.items()},
             "best_loss": self.best_loss,
             "history": copy.deepcopy(self.history),
-            "recipe": self.recipe,
         }
-        checkpoints.save("last", state)
+        checkpoints.save("last", self._state(network, step=self.step) | more)
+
+    def _state(self, network: dict[str, Tensor], *, step: int) -> dict[str, Any]:
+        """Return what both states hold: weights, and where they come from."""
+        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+        known = {"recipe": digest, "labels": LABELS, "parents": copy.deepcopy(self.parents)}
+        return {"network": network, "step": step, **known, **copy.deepcopy(self.identity)}
+
+
+def _settings_of(model: Model) -> dict[str, Any]:
+    return dict(json.loads(model.model_dump_json()))
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a copy in main memory, so that a checkpoint fits any machine."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _class_weight(data: Labelled, settings: Train) -> Float32[Tensor, " 2"] | None:
+    """Return the weight of the losses of liquid and glass, 1 on average over the data, or None for 1 each."""
+    if settings.class_weights == "none":
+        return None
+    share = np.bincount(data.label, minlength=2) / len(data.label)
+    if not share.all():
+        raise ValueError(f"train_data must hold both classes for balanced class_weights; {share[1]:.0%} is glass")
+    return torch.from_numpy((0.5 / share).astype(np.float32)).to(settings.device)
 
 
 def _kept_inputs(model: Model, data: Labelled, settings: Train) -> tuple[Tensor, ...] | None:
@@ -345,73 +488,30 @@ def _kept_inputs(model: Model, data: Labelled, settings: Train) -> tuple[Tensor,
     one = model.inputs(data.positions[:1], data.species, data.box)
     if sum(tensor.nbytes for tensor in one) * len(data.label) > _CACHE_BYTES:
         return None
-    return model.inputs(data.positions, data.species, data.box)
-
-
-_MOMENTS = ("mean", "square", "n_steps")
-
-
-class _AdamW:
-    """AdamW that decays matrices and kernels, not biases and norms.
-
-    PyTorch's function does the work. Its class of the same name loads the compiler too, which takes longer than to
-    train a small network.
-    """
-
-    def __init__(self, network: nn.Module, settings: Train) -> None:
-        self.weights: dict[str, Tensor] = dict(network.named_parameters())
-        self.decay = settings.weight_decay
-        self.state = {
-            name: dict(
-                zip(_MOMENTS, (torch.zeros_like(weight), torch.zeros_like(weight), torch.zeros(())), strict=True)
-            )
-            for name, weight in self.weights.items()
-        }
-
-    def step(self, learning_rate: float) -> None:
-        """Move the weights that have a gradient by one step."""
-        for is_matrix, decay in ((True, self.decay), (False, 0.0)):
-            gradients = {
-                name: weight.grad
-                for name, weight in self.weights.items()
-                if (weight.ndim > 1) == is_matrix and weight.grad is not None
-            }
-            mean, square, n_steps = ([self.state[name][part] for name in gradients] for part in _MOMENTS)
-            with torch.no_grad():
-                adamw(
-                    [self.weights[name] for name in gradients],
-                    list(gradients.values()),
-                    mean,
-                    square,
-                    [],
-                    n_steps,
-                    fused=True,
-                    amsgrad=False,
-                    beta1=0.9,
-                    beta2=0.999,
-                    lr=learning_rate,
-                    weight_decay=decay,
-                    eps=1e-8,
-                    maximize=False,
-                )
-
-
-def _one_cycle(step: int, settings: Train) -> float:
-    """Return the learning rate of a step: a cosine up from 1/25 of the highest, then a cosine down to 1/10,000."""
-    top = settings.warm_up * settings.n_steps
-    if step < top:
-        low, part = 1 / 25, step / top
-    else:
-        low, part = 1e-4, (settings.n_steps - 1 - step) / max(1.0, settings.n_steps - 1 - top)
-    return settings.learning_rate * (low + (1 - low) * (1 - math.cos(math.pi * part)) / 2)
+    inputs = model.inputs(data.positions, data.species, data.box)
+    return tuple(tensor.to(settings.device) for tensor in inputs)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread, and give back as many as it had."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _machine(settings: Train) -> Iterator[None]:
+    """Hold the device, the threads and the random state of PyTorch as the settings ask, and give them back."""
+    on_card = settings.device == "cuda"
+    if on_card and not torch.cuda.is_available():
+        raise ValueError('device must be "cpu" where PyTorch finds no CUDA card; got "cuda"')
+    with (
+        _threads(settings.n_threads),
+        torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_card else []),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        yield
+
+
+@contextmanager
+def _threads(n_threads: int) -> Iterator[None]:
+    """Let PyTorch use so many threads, and give back as many as it had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(before)
