@@ -2,8 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
 
-from vitrify.dataset import Ensemble, between, compared, equal_energy, labelled, split_runs
+from vitrify import baselines, scores
+from vitrify.dataset import (
+    Ensemble,
+    between,
+    compared,
+    equal_energy,
+    folds,
+    labelled,
+    nested_folds,
+    null,
+    split_runs,
+)
 
 N_RUNS = 6
 
@@ -105,3 +119,109 @@ def test_ensembles_of_different_systems_are_refused() -> None:
         between(SLOW, other, inherent=False, k_liquid=1, k_glass=19)
     with pytest.raises(ValueError, match=r"k_glass must be one of the records .*; got 20"):
         between(SLOW, FAST, inherent=False, k_liquid=1, k_glass=20)
+
+
+@given(n_runs=st.integers(3, 60), n_folds=st.integers(3, 12), seed=st.integers(0, 10))
+def test_folds_test_every_run_once_and_keep_it_in_one_part(n_runs: int, n_folds: int, seed: int) -> None:
+    if n_folds > n_runs:
+        with pytest.raises(ValueError, match=f"at most the number of runs, {n_runs}; got {n_folds}"):
+            folds(n_runs, n_folds=n_folds, seed=seed)
+        return
+    dealt = folds(n_runs, n_folds=n_folds, seed=seed)
+    assert len(dealt) == n_folds
+    for part in ("test", "validation"):
+        assert sorted(np.concatenate([getattr(fold, part) for fold in dealt]).tolist()) == list(range(n_runs))
+    for fold in dealt:
+        assert sorted([*fold.train, *fold.validation, *fold.test]) == list(range(n_runs))
+    sizes = [len(fold.test) for fold in dealt]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_are_random_and_of_the_seed() -> None:
+    tests = lambda seed: [fold.test.tolist() for fold in folds(20, n_folds=4, seed=seed)]
+    assert tests(1) == tests(1) != tests(2)
+    assert tests(1)[0] != list(range(5))
+    with pytest.raises(ValueError, match="at least 3: one part tests, one validates, the rest train; got 2"):
+        folds(20, n_folds=2, seed=1)
+
+
+def test_inner_folds_never_see_the_runs_that_test_the_outer_one() -> None:
+    nested = nested_folds(23, n_folds=4, n_inner=3, seed=5)
+    outer = folds(23, n_folds=4, seed=5)
+    assert [one.outer.test.tolist() for one in nested] == [fold.test.tolist() for fold in outer]
+    for one in nested:
+        inside = sorted([*one.outer.train, *one.outer.validation])
+        assert sorted(np.concatenate([fold.test for fold in one.inner]).tolist()) == inside
+        for fold in one.inner:
+            assert sorted([*fold.train, *fold.validation, *fold.test]) == inside
+
+
+def test_a_null_of_folds_has_both_classes_in_every_part() -> None:
+    ensemble = _ensemble(-3.90 + 0.05 * T, T, first=0.0, n_runs=17)
+    dealt = folds(17, n_folds=5, seed=3)
+    data = null(ensemble, inherent=False, k=4, split=dealt)
+    assert sorted(data.run.tolist()) == list(range(17))
+    np.testing.assert_array_equal(data.positions[:, 0, 0], 100 * data.run + 4)
+    np.testing.assert_array_equal(data.e_is, ensemble.e_is_unshifted[data.run, 3])
+    for fold in dealt:
+        for part in (fold.train, fold.validation, fold.test):
+            data.of_runs(part)  # refuses a part of one class
+
+
+def _cooled(seed: int, *, n_runs: int, n_frames: int, energy: np.ndarray) -> Ensemble:
+    """An ensemble whose runs scatter by 0.0033, as those of 4320 particles do; positions name ensemble and run."""
+    rng = np.random.default_rng(seed)
+    base = _ensemble(energy, np.linspace(1.9, 0.1, n_frames), first=10_000.0 * seed, n_runs=n_runs)
+    return replace(base, e_is_unshifted=energy + rng.normal(0.0, _SCATTER, (n_runs, n_frames)))
+
+
+_SCATTER = 0.0033
+_RAMP = np.linspace(1.9, 0.1, 91)
+_SLOWLY = _cooled(1, n_runs=60, n_frames=91, energy=-3.91 + 0.05 * _RAMP)
+_FAST = _cooled(2, n_runs=50, n_frames=91, energy=-3.8675 + 0.03 * np.maximum(_RAMP - 0.3, 0))
+
+
+def _energy_alone(k_slow: int, k_fast: int) -> scores.Scores:
+    """What the inherent-structure energy alone reaches on the test runs of a pair."""
+    data = between(_SLOWLY, _FAST, inherent=True, k_liquid=k_slow, k_glass=k_fast)
+    split = split_runs(60, seed=4, validation=0.2, test=0.5)
+    train, validation, test = (data.of_runs(part) for part in (split.train, split.validation, split.test))
+    features = [baselines.e_is(part) for part in (train, validation, test)]
+    fitted = baselines.fit(features[0], train.label, features[1], validation.label)
+    return scores.score(fitted.logit(features[2]), test.label, test.run, rng=np.random.default_rng(1))
+
+
+def test_the_energy_alone_cannot_tell_a_pair_of_equal_energy_and_can_tell_another() -> None:
+    pair = equal_energy(_SLOWLY, _FAST)
+    equal = _energy_alone(pair.k_slow, pair.k_fast).auc
+    assert equal.low < 0.5 < equal.high
+    assert abs(equal.value - 0.5) < 0.12
+    # a pair 0.01 apart: 2.1 times the spread of a difference
+    unequal = _energy_alone(pair.k_slow - 10, pair.k_fast).auc
+    assert unequal.low > 0.5
+    assert unequal.value == pytest.approx(norm.cdf(0.01 / (_SCATTER * np.sqrt(2))), abs=0.04)
+
+
+def test_what_is_left_of_the_difference_is_worth_what_the_scatter_says() -> None:
+    """The AUC of the energy is P(e_slow > e_fast), so a tolerance is to be read beside the scatter of the runs."""
+    pair = equal_energy(_SLOWLY, _FAST)
+    expected = norm.cdf(pair.difference / np.hypot(np.std(pair.e_slow, ddof=1), np.std(pair.e_fast, ddof=1)))
+    data = between(_SLOWLY, _FAST, inherent=True, k_liquid=pair.k_slow, k_glass=pair.k_fast)
+    assert scores.auc(-data.e_is, data.label) == pytest.approx(expected, abs=0.03)
+    assert abs(expected - 0.5) < 0.1
+
+
+def test_a_pair_is_split_by_the_runs_of_both_ensembles() -> None:
+    data = between(_SLOWLY, _FAST, inherent=True, k_liquid=60, k_glass=91)
+    names = data.positions[:, 0, 0].round().astype(int)  # the ensemble, the run and the record, in one number
+    assert len(np.unique(names)) == 60 + 50  # runs of the two ensembles are different runs, none is counted twice
+    whose, run = names // 10_000, names % 10_000 // 100
+    np.testing.assert_array_equal(whose - 1, data.label)
+    np.testing.assert_array_equal(run, data.run)
+    dealt = folds(60, n_folds=5, seed=4)
+    for split in (split_runs(60, seed=4), *dealt):
+        parts = [data.of_runs(part) for part in (split.train, split.validation, split.test)]
+        of = [{(int(p) // 10_000, int(p) % 10_000 // 100) for p in part.positions[:, 0, 0].round()} for part in parts]
+        assert sum(map(len, of)) == len(set.union(*of)) == 60 + 50
+        for part in of:  # both runs of a number, which one seed begins alike, are on one side
+            assert {i for e, i in part if e == 2} == {i for e, i in part if e == 1 and i < 50}

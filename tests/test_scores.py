@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, norm
+from scipy.stats import beta, binomtest, norm
 from sklearn.metrics import roc_auc_score
 
-from vitrify.scores import accuracy, auc, rethreshold, score
+from vitrify.scores import accuracy, auc, compare, fraction, rethreshold, score
 
 
 def draw_runs(rng, *, n_runs, distance, shared):
@@ -107,3 +107,105 @@ def test_bad_input_is_refused():
         score(np.array([np.nan, 1.0]), label, run, rng=np.random.default_rng(1))
     with pytest.raises(ValueError, match="both classes; got 2 glasses among 2"):
         auc(np.array([0.0, 1.0]), np.array([1, 1]))
+
+
+def draw_two(rng, *, n_runs, distances, alike):
+    """Two classifiers of one liquid and one glass of each run; ``alike`` is the correlation of their noise."""
+    run, label = np.tile(np.arange(n_runs), 2), np.repeat([0, 1], n_runs)
+    noise = np.sqrt(0.3) * rng.normal(size=(2, n_runs))[:, run] + np.sqrt(0.7) * rng.normal(size=(2, 2 * n_runs))
+    noise[1] = alike * noise[0] + np.sqrt(1 - alike**2) * noise[1]
+    return *(noise + np.array(distances)[:, None] * (label - 0.5)), label, run
+
+
+@pytest.mark.parametrize(("n_better", "n_worse", "n_equal"), [(5, 0, 0), (8, 1, 6), (3, 3, 10), (1, 6, 4)])
+def test_runs_wholly_right_or_wrong_get_the_exact_p_of_mcnemar(n_better, n_worse, n_equal):
+    n_runs = n_better + n_worse + n_equal
+    label, run = np.repeat([0, 1], n_runs), np.tile(np.arange(n_runs), 2)
+    right = 2.0 * label - 1
+    one = np.where(run < n_better + n_equal, right, -right)
+    other = np.where((run >= n_better), right, -right)
+    exact = binomtest(n_better, n_better + n_worse).pvalue
+    found = compare(one, other, label, run, rng=np.random.default_rng(4), n_bootstrap=40_000)
+    assert (found.n_test, found.n_runs) == (2 * n_runs, n_runs)
+    assert found.accuracy.value == pytest.approx((n_better - n_worse) / n_runs)
+    assert found.accuracy.p == pytest.approx(exact, abs=0.01)
+    assert (found.accuracy.p < 0.05) == (found.accuracy.low > 0 or found.accuracy.high < 0)
+
+
+def test_the_difference_is_that_of_the_scores_and_turns_with_the_order():
+    rng = np.random.default_rng(8)
+    one, other, label, run = draw_two(rng, n_runs=30, distances=(2.0, 1.0), alike=0.5)
+    there = compare(one, other, label, run, rng=np.random.default_rng(1), threshold=0.3, other_threshold=-0.2)
+    back = compare(other, one, label, run, rng=np.random.default_rng(1), threshold=-0.2, other_threshold=0.3)
+    assert there.auc.value == pytest.approx(auc(one, label) - auc(other, label))
+    right = [accuracy(one, label, threshold=0.3), accuracy(other, label, threshold=-0.2)]
+    assert there.accuracy.value == pytest.approx(right[0] - right[1])
+    for a, b in ((there.accuracy, back.accuracy), (there.auc, back.auc)):
+        assert (a.value, a.low, a.high, a.p) == pytest.approx((-b.value, -b.high, -b.low, b.p))
+
+
+def test_a_classifier_is_no_better_than_itself_but_few_runs_do_not_prove_it():
+    rng = np.random.default_rng(8)
+    logit, label, run = draw_runs(rng, n_runs=6, distance=1.0, shared=0.3)
+    few = compare(logit, logit, label, run, rng=rng)
+    logit, label, run = draw_runs(rng, n_runs=60, distance=1.0, shared=0.3)
+    many = compare(logit, logit, label, run, rng=rng)
+    for small, large in ((few.accuracy, many.accuracy), (few.auc, many.auc)):
+        assert (small.value, small.p) == (large.value, large.p) == (0.0, 1.0)
+        assert small.low < -0.2 < large.low < 0 < large.high < 0.2 < small.high
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.8])
+@pytest.mark.parametrize("distances", [(1.0, 1.0), (2.0, 1.0), (3.0, 0.5)])
+def test_intervals_cover_the_true_difference_and_p_is_rarely_small_without_one(distances, alike):
+    rng = np.random.default_rng(6)
+    n_sets, covered, found = 100, np.zeros(2), np.zeros(2)
+    one, other = np.array(distances)
+    truth = [norm.cdf(one / scale) - norm.cdf(other / scale) for scale in (2, np.sqrt(2))]
+    for _ in range(n_sets):
+        two = compare(*draw_two(rng, n_runs=30, distances=distances, alike=alike), rng=rng, n_bootstrap=600)
+        differences = two.accuracy, two.auc
+        covered += [d.low <= t <= d.high for d, t in zip(differences, truth, strict=True)]
+        found += [d.p < 0.05 for d in differences]
+    assert (covered >= 90).all()
+    if one == other:
+        assert (found <= 8).all()
+    elif one - other > 2:
+        assert (found >= 90).all()  # thirty runs see a difference of 0.3 in AUC
+
+
+def test_a_pairing_shows_what_two_intervals_hide():
+    rng = np.random.default_rng(6)
+    one, other, label, run = draw_two(rng, n_runs=40, distances=(2.0, 1.4), alike=0.95)
+    alone = [score(logit, label, run, rng=rng).auc for logit in (one, other)]
+    assert alone[0].low < alone[1].high
+    assert compare(one, other, label, run, rng=rng).auc.p < 0.01
+
+
+def test_an_auc_of_folds_is_over_the_pairs_of_each_fold():
+    """Two folds that each rank perfectly, on scales so far apart that a pooled ranking is wrong for a quarter."""
+    label, run, fold = np.tile([0, 1], 8), np.repeat(np.arange(8), 2), np.repeat([0, 1], 8)
+    logit = label + 10.0 * fold
+    together = score(logit, label, run, rng=np.random.default_rng(1))
+    apart = score(logit, label, run, rng=np.random.default_rng(1), fold=fold)
+    assert (together.auc.value, apart.auc.value, apart.auc.high) == (0.75, 1.0, 1.0)
+    assert apart.auc.low == pytest.approx(0.025 ** (1 / 8), abs=0.02)
+    assert together.accuracy == apart.accuracy
+    with pytest.raises(ValueError, match="every fold holds one class"):
+        score(logit, label, run, rng=np.random.default_rng(1), fold=label)
+
+
+def test_folds_compare_two_classifiers_too():
+    label, run, fold = np.tile([0, 1], 8), np.repeat(np.arange(8), 2), np.repeat([0, 1], 8)
+    good, bad = label + 10.0 * fold, -label + 10.0 * fold
+    assert compare(good, bad, label, run, rng=np.random.default_rng(1), fold=fold).auc.value == 1.0
+    assert compare(good, bad, label, run, rng=np.random.default_rng(1)).auc.value == 0.5
+
+
+def test_a_fraction_is_the_accuracy_of_what_holds():
+    rng = np.random.default_rng(2)
+    logit, label, run = draw_runs(rng, n_runs=12, distance=1.0, shared=0.3)
+    scored = score(logit, label, run, rng=np.random.default_rng(3)).accuracy
+    assert fraction((logit > 0) == (label == 1), run, rng=np.random.default_rng(3)) == scored
+    with pytest.raises(ValueError, match="at least one configuration"):
+        fraction(np.zeros(0, bool), np.zeros(0, int), rng=rng)

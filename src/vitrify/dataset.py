@@ -8,15 +8,20 @@ __all__ = [
     "EnergyPair",
     "Ensemble",
     "Labelled",
+    "Nested",
     "Split",
     "between",
     "compared",
     "equal_energy",
+    "folds",
     "labelled",
+    "nested_folds",
     "null",
     "split_runs",
 ]
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,6 +114,16 @@ class Labelled:
             e_is=self.e_is[keep],
         )
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what a network is given: positions, species, box and labels."""
+        arrays = (self.positions, self.species.astype(np.int64), self.box, self.label.astype(np.int64))
+        digest = hashlib.sha256()
+        for array in arrays:
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
     def of_runs(self, runs: Integer[np.ndarray, " r"]) -> "Labelled":
         """Return the configurations whose run is among ``runs``.
 
@@ -130,6 +145,19 @@ class Split:
     train: Integer[np.ndarray, " a"]
     validation: Integer[np.ndarray, " b"]
     test: Integer[np.ndarray, " c"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Nested:
+    """A fold, and the folds of its training and validation runs that choose the settings it is fitted with.
+
+    Args:
+        outer: The fold.
+        inner: Folds of ``outer.train`` and ``outer.validation`` together; no run of ``outer.test`` is in any.
+    """
+
+    outer: Split
+    inner: tuple[Split, ...]
 
 
 def labelled(ensemble: Ensemble, *, inherent: bool, k_glass: int, k_liquid: int) -> Labelled:
@@ -288,7 +316,7 @@ def compared(slow: Ensemble, fast: Ensemble, *, k_slow: int, k_fast: int) -> Ene
     )
 
 
-def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split) -> Labelled:
+def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split | Sequence[Split]) -> Labelled:
     """Return record ``k`` of every run, every other run of each part of the split called a glass.
 
     The two classes are draws from one distribution, so nothing can tell them apart but by chance.
@@ -297,18 +325,19 @@ def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split) -> Labelle
         ensemble: The runs.
         inherent: Take inherent structures instead of thermal configurations.
         k: The record, counted from 1.
-        split: The parts in which both classes must occur.
+        split: The parts in which both classes must occur; of :func:`folds`, these are the test parts.
 
     Raises:
         ValueError: The positions of the record are not held.
     """
     place = ensemble.place("k", k)
-    runs = np.concatenate([split.train, split.validation, split.test])
+    parts = [split.train, split.validation, split.test] if isinstance(split, Split) else [fold.test for fold in split]
+    runs = np.concatenate(parts)
     return Labelled(
         positions=(ensemble.inherent if inherent else ensemble.thermal)[runs, place],
         species=ensemble.species,
         box=ensemble.box,
-        label=np.concatenate([np.arange(len(part)) % 2 for part in (split.train, split.validation, split.test)]),
+        label=np.concatenate([np.arange(len(part)) % 2 for part in parts]),
         run=runs,
         e_pot=ensemble.e_pot_unshifted[runs, k - 1],
         e_is=ensemble.e_is_unshifted[runs, k - 1],
@@ -337,3 +366,80 @@ def split_runs(n_runs: int, *, seed: int, validation: float = 0.15, test: float 
     order = stream(seed, "split").permutation(n_runs)
     parts = np.split(order, [n_train, n_train + n_validation])
     return Split(**{name: np.sort(part) for name, part in zip(("train", "validation", "test"), parts, strict=True)})
+
+
+def folds(n_runs: int, *, n_folds: int, seed: int) -> list[Split]:
+    """Return a cross-validation by run: every run is tested in one fold and validates in one other.
+
+    The runs are dealt at random into ``n_folds`` parts whose sizes differ by at most one. Fold i is tested on part i,
+    validated on part i + 1 (the last on the first), and trained on the others. Another number of runs is dealt anew.
+
+    Args:
+        n_runs: Number of independent runs.
+        n_folds: Number of parts.
+        seed: The study's seed.
+
+    Raises:
+        ValueError: There are fewer than 3 folds, or fewer runs than folds.
+
+    References:
+        Stone 1974, doi:10.1111/j.2517-6161.1974.tb00994.x
+
+    Example:
+        >>> [len(fold.test) for fold in folds(11, n_folds=5, seed=1)]
+        [3, 2, 2, 2, 2]
+    """
+    return _folds(np.arange(n_runs), n_folds=n_folds, rng=stream(seed, "folds"))
+
+
+def nested_folds(n_runs: int, *, n_folds: int, n_inner: int, seed: int) -> list[Nested]:
+    """Return the same folds, each with a cross-validation inside its training and validation runs.
+
+    Settings chosen by the inner folds have never seen the runs that then test them.
+
+    Args:
+        n_runs: Number of independent runs.
+        n_folds: Number of outer parts.
+        n_inner: Number of parts into which the training and validation runs of a fold are dealt.
+        seed: The study's seed.
+
+    Raises:
+        ValueError: There are fewer than 3 folds, or fewer runs than folds, outside or inside.
+
+    References:
+        Varma & Simon 2006, doi:10.1186/1471-2105-7-91
+
+    Example:
+        >>> first = nested_folds(12, n_folds=3, n_inner=4, seed=1)[0]
+        >>> [len(fold.test) for fold in first.inner]
+        [2, 2, 2, 2]
+    """
+    return [
+        Nested(
+            outer=outer,
+            inner=tuple(
+                _folds(
+                    np.sort(np.concatenate([outer.train, outer.validation])),
+                    n_folds=n_inner,
+                    rng=stream(seed, "folds", place),
+                )
+            ),
+        )
+        for place, outer in enumerate(folds(n_runs, n_folds=n_folds, seed=seed))
+    ]
+
+
+def _folds(runs: Integer[np.ndarray, " r"], *, n_folds: int, rng: np.random.Generator) -> list[Split]:
+    if n_folds < 3:
+        raise ValueError(f"n_folds must be at least 3: one part tests, one validates, the rest train; got {n_folds}")
+    if len(runs) < n_folds:
+        raise ValueError(f"n_folds must be at most the number of runs, {len(runs)}; got {n_folds}: simulate more runs")
+    parts = [np.sort(part) for part in np.array_split(rng.permutation(runs), n_folds)]
+    return [
+        Split(
+            train=np.sort(np.concatenate([part for j, part in enumerate(parts) if j not in (i, (i + 1) % n_folds)])),
+            validation=parts[(i + 1) % n_folds],
+            test=parts[i],
+        )
+        for i in range(n_folds)
+    ]

@@ -12,12 +12,31 @@ wrong, and the upper bound with one whose configurations are all right. For runs
 these bounds are exactly those of Clopper and Pearson, so ``n`` right runs give ``low = 0.025 ** (1 / n)``, and every
 further error lowers it from there. Fewer runs always mean a wider interval.
 
+Two classifiers of the same configurations are compared by the difference of their scores under the same weights. The
+extra run then differs by as much as the run that differs most, and by one configuration at least, against the one or
+for it; the two-sided p is twice the smaller part of the resamples whose bound lies beyond zero. For runs wholly right
+or wholly wrong it is McNemar's exact p.
+
 References:
     Rubin 1981, doi:10.1214/aos/1176345338; Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404;
-    the extra sample at the end of the range: Learned-Miller & Thomas 2019, doi:10.48550/arXiv.1905.06208
+    the extra sample at the end of the range: Learned-Miller & Thomas 2019, doi:10.48550/arXiv.1905.06208;
+    two classifiers: McNemar 1947, doi:10.1007/BF02295996; no AUC across folds: Forman & Scholz 2010,
+    doi:10.1145/1882471.1882479
 """
 
-__all__ = ["Estimate", "Scores", "accuracy", "auc", "rethreshold", "score"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Estimate",
+    "Scores",
+    "accuracy",
+    "auc",
+    "compare",
+    "fraction",
+    "glasses",
+    "rethreshold",
+    "score",
+]
 
 from dataclasses import dataclass
 
@@ -53,6 +72,33 @@ class Scores:
     auc: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One score minus another, its 95% interval, and the two-sided p of there being no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How far one classifier is above another on the same test set.
+
+    Args:
+        n_test: Number of configurations.
+        n_runs: Number of independent runs they came from.
+        accuracy: Difference of the accuracies.
+        auc: Difference of the areas under the ROC curve.
+    """
+
+    n_test: int
+    n_runs: int
+    accuracy: Difference
+    auc: Difference
+
+
 def score(
     logit: Float[np.ndarray, " b"],
     label: Integer[np.ndarray, " b"],
@@ -60,6 +106,7 @@ def score(
     *,
     rng: np.random.Generator,
     threshold: float = 0.0,
+    fold: Integer[np.ndarray, " b"] | None = None,
     n_bootstrap: int = 10_000,
 ) -> Scores:
     """Return accuracy and AUC with 95% intervals from resampling the runs.
@@ -70,10 +117,12 @@ def score(
         run: Index of the independent run each configuration came from.
         rng: Draws the weights.
         threshold: Where glass begins.
+        fold: Fold of a cross-validation that scored each configuration; a glass is ranked against the liquids of its
+            own fold only, because scores of different classifiers have no common scale.
         n_bootstrap: Number of resamples.
 
     Raises:
-        ValueError: A logit is not finite, or a class is absent.
+        ValueError: A logit is not finite, or a class is absent (from every fold, where there are folds).
 
     Example:
         >>> s = score(
@@ -85,18 +134,99 @@ def score(
         >>> s.auc.value, s.auc.high, bool(abs(s.accuracy.low - 0.025**0.5) < 0.02)
         (1.0, 1.0, True)
     """
-    glass = _glass(logit, label)
-    runs, of_run = np.unique(run, return_inverse=True)
-    member = (of_run == np.arange(len(runs))[:, None]).astype(float)
-    right = (logit > threshold) == glass
-    draws = rng.standard_exponential((n_bootstrap, len(runs) + 1))
-    weights, extra = draws[:, 1:], draws[:, 0]
+    glass = glasses(logit, label)
+    member, weights, extra = _resample(run, rng=rng, n_bootstrap=n_bootstrap)
+    pairs = _Pairs.of(glass, member, fold)
     return Scores(
         n_test=len(logit),
-        n_runs=len(runs),
-        accuracy=_accuracy_estimate(right, member, weights, extra),
-        auc=_auc_estimate(logit, glass, member, weights, extra),
+        n_runs=len(member),
+        accuracy=_fraction((logit > threshold) == glass, member, weights, extra),
+        auc=pairs.estimate(_outranks(logit[glass], logit[~glass]), weights, extra),
     )
+
+
+def compare(
+    logit: Float[np.ndarray, " b"],
+    other: Float[np.ndarray, " b"],
+    label: Integer[np.ndarray, " b"],
+    run: Integer[np.ndarray, " b"],
+    *,
+    rng: np.random.Generator,
+    threshold: float = 0.0,
+    other_threshold: float = 0.0,
+    fold: Integer[np.ndarray, " b"] | None = None,
+    n_bootstrap: int = 10_000,
+) -> Comparison:
+    """Return how far a classifier is above another one on the same configurations.
+
+    Args:
+        logit: Score of each configuration by the one; above ``threshold`` means glass.
+        other: Score of each configuration by the other; above ``other_threshold`` means glass.
+        label: 1 for glass, 0 for liquid.
+        run: Index of the independent run each configuration came from.
+        rng: Draws the weights.
+        threshold: Where glass begins for the one.
+        other_threshold: Where glass begins for the other.
+        fold: As in :func:`score`; both classifiers from the same folds.
+        n_bootstrap: Number of resamples; no p is below ``2 / (n_bootstrap + 1)``.
+
+    Raises:
+        ValueError: A logit is not finite, or a class is absent (from every fold, where there are folds).
+
+    Example:
+        Five runs are right for the one and wrong for the other, so p is that of five coins alike, 2 / 2**5:
+
+        >>> label, run = np.repeat([0, 1], 5), np.tile(np.arange(5), 2)
+        >>> right = np.where(label == 1, 1.0, -1.0)
+        >>> c = compare(right, -right, label, run, rng=np.random.default_rng(1))
+        >>> c.accuracy.value, bool(abs(c.accuracy.p - 2 / 2**5) < 0.01)
+        (1.0, True)
+    """
+    glass = glasses(logit, label)
+    glasses(other, label)
+    member, weights, extra = _resample(run, rng=rng, n_bootstrap=n_bootstrap)
+    pairs = _Pairs.of(glass, member, fold)
+    right = ((logit > threshold) == glass).astype(float) - ((other > other_threshold) == glass)
+    wins = _outranks(logit[glass], logit[~glass]) - _outranks(other[glass], other[~glass])
+    size = member.sum(axis=1)
+    n_right, n, n_extra = _counted(right, member, weights, extra)
+    won, n_pairs, n_extra_pairs = pairs.counted(wins, weights, extra)
+    n_most = n_extra * max(np.abs(member @ right / size).max(), 1 / size.mean())
+    n_most_pairs = n_extra_pairs * max(pairs.most(wins), 1 / size.mean())
+    return Comparison(
+        n_test=len(logit),
+        n_runs=len(member),
+        accuracy=_difference(float(right.mean()), low=(n_right - n_most) / n, high=(n_right + n_most) / n),
+        auc=_difference(pairs.mean(wins), low=(won - n_most_pairs) / n_pairs, high=(won + n_most_pairs) / n_pairs),
+    )
+
+
+def fraction(
+    holds: Bool[np.ndarray, " b"],
+    run: Integer[np.ndarray, " b"],
+    *,
+    rng: np.random.Generator,
+    n_bootstrap: int = 10_000,
+) -> Estimate:
+    """Return how often something holds, with its 95% interval from resampling the runs.
+
+    Args:
+        holds: Whether it does, for each configuration.
+        run: Index of the independent run each configuration came from.
+        rng: Draws the weights.
+        n_bootstrap: Number of resamples.
+
+    Raises:
+        ValueError: There is no configuration.
+
+    Example:
+        >>> e = fraction(np.ones(4, bool), np.arange(4), rng=np.random.default_rng(1))
+        >>> e.value, e.high, bool(abs(e.low - 0.025 ** (1 / 4)) < 0.02)
+        (1.0, 1.0, True)
+    """
+    if not len(holds):
+        raise ValueError("holds must have at least one configuration; got none")
+    return _fraction(holds, *_resample(run, rng=rng, n_bootstrap=n_bootstrap))
 
 
 def accuracy(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"], *, threshold: float = 0.0) -> float:
@@ -110,7 +240,7 @@ def accuracy(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"], *
     Raises:
         ValueError: A logit is not finite, or a class is absent.
     """
-    return float(((logit > threshold) == _glass(logit, label)).mean())
+    return float(((logit > threshold) == glasses(logit, label)).mean())
 
 
 def auc(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> float:
@@ -130,7 +260,7 @@ def auc(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> flo
         >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))
         0.75
     """
-    glass = _glass(logit, label)
+    glass = glasses(logit, label)
     return float(_outranks(logit[glass], logit[~glass]).mean())
 
 
@@ -150,7 +280,7 @@ def rethreshold(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]
         >>> rethreshold(np.array([1.0, 2.0, 4.0, 5.0]), np.array([0, 0, 1, 1]))
         3.0
     """
-    glass = _glass(logit, label)
+    glass = glasses(logit, label)
     scores, of_score = np.unique(logit, return_inverse=True)
     gain = np.bincount(of_score, weights=np.where(glass, -1.0, 1.0))  # what moving the threshold past a score gains
     n_right = glass.sum() + np.concatenate([[0.0], np.cumsum(gain)])
@@ -163,7 +293,16 @@ def rethreshold(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]
     return float(edges[widest] if widest == 0 or middle >= edges[widest + 1] else middle)
 
 
-def _glass(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
+def glasses(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
+    """Return which configurations are labelled glass, refusing what cannot be scored.
+
+    Args:
+        logit: Score of each configuration.
+        label: 1 for glass, 0 for liquid.
+
+    Raises:
+        ValueError: A logit is not finite, or a class is absent.
+    """
     if not np.isfinite(logit).all():
         raise ValueError(f"logit must be finite; {(~np.isfinite(logit)).sum()} of {len(logit)} are not")
     glass = np.asarray(label == 1)
@@ -176,33 +315,88 @@ def _outranks(glass: Float[np.ndarray, " g"], liquid: Float[np.ndarray, " l"]) -
     return np.asarray((np.sign(glass[:, None] - liquid) + 1.0) / 2.0)
 
 
-def _accuracy_estimate(
+def _resample(
+    run: Integer[np.ndarray, " b"], *, rng: np.random.Generator, n_bootstrap: int
+) -> tuple[Float[np.ndarray, "r b"], Float[np.ndarray, "s r"], Float[np.ndarray, " s"]]:
+    """Return which configurations are of which run, and the weights of the runs and of the extra run."""
+    runs, of_run = np.unique(run, return_inverse=True)
+    member = (of_run == np.arange(len(runs))[:, None]).astype(float)
+    draws = rng.standard_exponential((n_bootstrap, len(runs) + 1))
+    return member, draws[:, 1:], draws[:, 0]
+
+
+_Counts = tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"], Float[np.ndarray, " s"]]
+
+
+def _counted(
+    right: Float[np.ndarray, " b"],
+    member: Float[np.ndarray, "r b"],
+    weights: Float[np.ndarray, "s r"],
+    extra: Float[np.ndarray, " s"],
+) -> _Counts:
+    """Return what is right, the number of all, and how many of these are of the extra run, in each resample."""
+    size = member.sum(axis=1)
+    n_extra = extra * size.mean()
+    return weights @ (member @ right), weights @ size + n_extra, n_extra
+
+
+def _fraction(
     right: Bool[np.ndarray, " b"],
     member: Float[np.ndarray, "r b"],
     weights: Float[np.ndarray, "s r"],
     extra: Float[np.ndarray, " s"],
 ) -> Estimate:
-    size = member.sum(axis=1)
-    n_extra = extra * size.mean()
-    n_right, n = weights @ (member @ right), weights @ size + n_extra
+    n_right, n, n_extra = _counted(right.astype(float), member, weights, extra)
     return _estimate(float(right.mean()), low=n_right / n, high=(n_right + n_extra) / n)
 
 
-def _auc_estimate(
-    logit: Float[np.ndarray, " b"],
-    glass: Bool[np.ndarray, " b"],
-    member: Float[np.ndarray, "r b"],
-    weights: Float[np.ndarray, "s r"],
-    extra: Float[np.ndarray, " s"],
-) -> Estimate:
-    """Resample the AUC; the extra run holds glasses that every liquid, or none, outranks."""
-    of_glass, of_liquid = member[:, glass], member[:, ~glass]
-    wins = _outranks(logit[glass], logit[~glass])
-    won = np.einsum("sa,ab,sb->s", weights, of_glass @ wins @ of_liquid.T, weights, optimize=True)
-    n_glass, n_liquid = of_glass.sum(axis=1), of_liquid.sum(axis=1)
-    n_extra = extra * n_glass.mean() * (weights @ n_liquid)
-    n = (weights @ n_glass) * (weights @ n_liquid) + n_extra
-    return _estimate(float(wins.mean()), low=won / n, high=(won + n_extra) / n)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pairs:
+    """The pairs of a glass and a liquid that are ranked, and the runs they are of.
+
+    The extra run holds glasses that every liquid, or none, outranks: as many pairs as a run has in the mean.
+    """
+
+    ranked: Bool[np.ndarray, "g l"]
+    of_glass: Float[np.ndarray, "r g"]
+    of_liquid: Float[np.ndarray, "r l"]
+
+    @classmethod
+    def of(
+        cls,
+        glass: Bool[np.ndarray, " b"],
+        member: Float[np.ndarray, "r b"],
+        fold: Integer[np.ndarray, " b"] | None,
+    ) -> "_Pairs":
+        fold = np.zeros(len(glass), int) if fold is None else fold
+        ranked = fold[glass][:, None] == fold[~glass]
+        if not ranked.any():
+            raise ValueError("fold must put a glass and a liquid together at least once; every fold holds one class")
+        return cls(ranked=ranked, of_glass=member[:, glass], of_liquid=member[:, ~glass])
+
+    def mean(self, wins: Float[np.ndarray, "g l"]) -> float:
+        return float(wins[self.ranked].mean())
+
+    def most(self, wins: Float[np.ndarray, "g l"]) -> float:
+        """Return the largest mean, by size, of the pairs of one run's glasses, or of one run's liquids."""
+        won, n_pairs = (self.of_glass @ each @ self.of_liquid.T for each in (wins * self.ranked, self.ranked))
+        means = [np.abs(won.sum(axis=k)) / np.maximum(n_pairs.sum(axis=k), 1) for k in (0, 1)]
+        return float(np.concatenate(means).max())
+
+    def counted(
+        self, wins: Float[np.ndarray, "g l"], weights: Float[np.ndarray, "s r"], extra: Float[np.ndarray, " s"]
+    ) -> _Counts:
+        """Return what is won, the number of pairs, and how many of these are of the extra run, in each resample."""
+        n_pairs, won = (self.of_glass @ each @ self.of_liquid.T for each in (self.ranked, wins * self.ranked))
+        n, n_glass = ((weights @ n_pairs) * weights).sum(axis=1), self.of_glass.sum(axis=1)
+        n_extra = extra * n_glass.mean() * n / (weights @ n_glass)
+        return ((weights @ won) * weights).sum(axis=1), n + n_extra, n_extra
+
+    def estimate(
+        self, wins: Float[np.ndarray, "g l"], weights: Float[np.ndarray, "s r"], extra: Float[np.ndarray, " s"]
+    ) -> Estimate:
+        won, n, n_extra = self.counted(wins, weights, extra)
+        return _estimate(self.mean(wins), low=won / n, high=(won + n_extra) / n)
 
 
 def _estimate(value: float, *, low: Float[np.ndarray, " s"], high: Float[np.ndarray, " s"]) -> Estimate:
@@ -211,4 +405,15 @@ def _estimate(value: float, *, low: Float[np.ndarray, " s"], high: Float[np.ndar
         value=value,
         low=min(value, float(np.quantile(low, tail))),
         high=min(1.0, max(value, float(np.quantile(high, 1 - tail)))),
+    )
+
+
+def _difference(value: float, *, low: Float[np.ndarray, " s"], high: Float[np.ndarray, " s"]) -> Difference:
+    tail = (1 - _LEVEL) / 2
+    beyond = min((low <= 0).sum(), (high >= 0).sum())
+    return Difference(
+        value=value,
+        low=max(-1.0, min(value, float(np.quantile(low, tail)))),
+        high=min(1.0, max(value, float(np.quantile(high, 1 - tail)))),
+        p=min(1.0, 2 * float(beyond + 1) / (len(low) + 1)),
     )
