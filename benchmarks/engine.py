@@ -8,7 +8,7 @@ Further rows: the fraction of the force kernel's own instruction bound that a wh
 of a run; cost against the number of particles; both cores against one; memory; what it takes to begin.
 """
 
-__all__ = ["measure"]
+__all__ = ["Row", "measure", "row"]
 
 import json
 import multiprocessing
@@ -60,13 +60,13 @@ def beside_lammps(mixture: str, n: int, T: float) -> Row:
         for _ in range(_TURNS):
             theirs.append(_lammps(Path(folder), state, T, n_steps, best))
             ours.append(_ours(state, T, n_steps))
-    return _row(f"{mixture} N = {n}, T = {T}", _SPEED, f"LAMMPS opt, skin {best}", ours, theirs)
+    return row(f"{mixture} N = {n}, T = {T}", _SPEED, f"LAMMPS opt, skin {best}", ours, theirs)
 
 
 _SPEED = "M particle-steps/s/core"
 
 
-def _row(name: str, unit: str, peer: str, values: list[float], peers: list[float]) -> Row:
+def row(name: str, unit: str, peer: str, values: list[float], peers: list[float]) -> Row:
     """Return a row of medians; each ratio is of neighbouring turns."""
     return {
         "name": name,
@@ -135,7 +135,7 @@ def _instruction_bound(T: float) -> Row:
     for _ in range(_TURNS):
         limits.append(bound.vector_rate() / (bound.force_loop() * rows / kernels.WIDTH) / 1e6)
         ours.append(_ours(state, T, n_steps))
-    return _row(f"ka2d N = 1000, T = {T}: of its instruction bound", _SPEED, "vector instructions alone", ours, limits)
+    return row(f"ka2d N = 1000, T = {T}: of its instruction bound", _SPEED, "vector instructions alone", ours, limits)
 
 
 def _large() -> Row:
@@ -145,7 +145,7 @@ def _large() -> Row:
     for _ in range(_TURNS):
         theirs.append(_ours(small, 1.0, 16_000))
         ours.append(_ours(large, 1.0, 320))
-    return _row("ka2d N = 100000, T = 1.0", _SPEED, "vitrify, N = 1000", ours, theirs)
+    return row("ka2d N = 100000, T = 1.0", _SPEED, "vitrify, N = 1000", ours, theirs)
 
 
 def _minimiser(n_steps: int) -> Row:
@@ -159,7 +159,7 @@ def _minimiser(n_steps: int) -> Row:
             store.keep_run(job, lambda _: None)
             spent = store.seconds(job.root, settings, seed=turn)
         shares.append(100 * spent["minimise_s"] / sum(spent.values()))
-    return _row(
+    return row(
         f"minimising, N = 400, t_cool = {n_steps}, 200 records", "% of a run", "goal", shares, [15.0] * len(shares)
     )
 
@@ -174,7 +174,7 @@ def _cores() -> Row:
                 jobs = [store.Job(root=Path(folder), settings=settings, seed=turn, run=run) for run in range(4)]
                 seconds = parallel.spread(_timed_run, jobs, n_workers=n_workers, progress=lambda _: None)
             speed.append(n_workers * len(jobs) / sum(seconds))
-    return _row("runs of N = 400 on 2 cores, start left out", "runs/s", "1 core", speeds[2], speeds[1])
+    return row("runs of N = 400 on 2 cores, start left out", "runs/s", "1 core", speeds[2], speeds[1])
 
 
 def _timed_run(job: store.Job, tick: parallel.Tick) -> float:
@@ -192,7 +192,7 @@ def _memory() -> Row:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         megabytes = pool.apply(_resident)
-    return _row("memory of a process, N = 4320, 200 records", "MB", "limit", [megabytes], [300.0])
+    return row("memory of a process, N = 4320, 200 records", "MB", "limit", [megabytes], [300.0])
 
 
 def _resident() -> float:
@@ -219,4 +219,4 @@ def _start_up() -> Row:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", program], check=True)
         seconds.append(time.perf_counter() - began)
-    return _row("start of a process, kernels cached", "s", "limit", seconds[1:], [5.0] * 3)
+    return row("start of a process, kernels cached", "s", "limit", seconds[1:], [5.0] * 3)
