@@ -1,7 +1,7 @@
 """Sphinx configuration; tables of settings and of conventions are made here from the code itself."""
 
 from vitrify import __version__
-from vitrify.study import Study
+from vitrify.settings import Study
 from vitrify.transition import CONVENTIONS
 
 project = "vitrify"

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from vitrify import figures
+from vitrify.baselines import BASELINES
 from vitrify.transition import CONVENTIONS, NO_CROSSING, REFERENCE
 
 KS = (5, 60, 100, 140, 160)
@@ -30,9 +31,12 @@ def row(name, model, train_k, test_k, *, accuracy, auc, moved=None, control=Fals
         "n_test_runs": 13,
         "accuracy": estimate(accuracy),
         "auc": estimate(auc),
+        "auc_minus_energy": None if model in BASELINES else {"value": 0.01, "low": -0.05, "high": 0.07, "p": 0.7},
         "accuracy_rethresholded": estimate(accuracy if moved is None else moved),
         "seconds": 1.5,
         "control": control,
+        "n_seeds": 1,
+        "each_seed": [{"accuracy": accuracy, "auc": auc}],
     }
 
 
@@ -174,8 +178,8 @@ def test_an_unsupported_tg_has_an_open_marker():
 
 def test_an_unknown_model_is_drawn_under_its_own_name():
     results = synthetic_results()
-    results["classification"].append(row("inherent", "swanson2018", 5, 5, accuracy=0.9, auc=0.9))
-    assert "swanson2018" in texts(figures.scores_against_temperature(results, metric="auc"))
+    results["classification"].append(row("inherent", "oracle", 5, 5, accuracy=0.9, auc=0.9))
+    assert "oracle" in texts(figures.scores_against_temperature(results, metric="auc"))
 
 
 def test_learning_curves_carry_their_caption_and_axes():

@@ -11,13 +11,14 @@ import pytest
 from tests.test_simulate import OneByOne
 
 from vitrify import calibrate, cuda, plan, study
+from vitrify.classify import trainings
 from vitrify.dataset import split_runs
 from vitrify.protocols import PROTOCOLS
+from vitrify.settings import Study, from_toml
 from vitrify.simulate import Simulate
-from vitrify.study import Study
 
 _FILE = Path(__file__).parent / "tiny.toml"
-TINY = study.from_toml(_FILE)
+TINY = from_toml(_FILE)
 _KINDS = ("e_pot", "e_is", "g_r", "descriptors")
 
 
@@ -142,7 +143,7 @@ def test_every_training_score_and_figure_is_counted() -> None:
     settings = TINY.model_dump()
     settings["classify"]["train"]["enough"] = 0.0
     chosen = Study.model_validate(settings)
-    planned = _estimate(chosen, calibrate.Left(runs={}, trainings=tuple(study.trainings(chosen)), report=True))
+    planned = _estimate(chosen, calibrate.Left(runs={}, trainings=tuple(trainings(chosen)), report=True))
     split = split_runs(16, seed=chosen.seed, validation=0.25, test=0.25)
     n_train, n_validation, n_test = (2 * len(runs) for runs in (split.train, split.validation, split.test))
     # two inputs, two networks, and four pairs of which one is scored on two records
@@ -161,7 +162,7 @@ def test_every_training_score_and_figure_is_counted() -> None:
 
 
 def test_early_stops_and_unequal_workers_make_a_range() -> None:
-    everything = calibrate.Left(runs=dict.fromkeys(range(16), 0), trainings=tuple(study.trainings(TINY)), report=True)
+    everything = calibrate.Left(runs=dict.fromkeys(range(16), 0), trainings=tuple(trainings(TINY)), report=True)
     fast = _calibration(engine=replace(_calibration().engine, begin_s=0.0))
     slow = replace(fast, engine=replace(fast.engine, step_s=2 * fast.engine.step_s))
     planned = _estimate(TINY, everything, fast, slow)
@@ -267,10 +268,10 @@ def test_the_disk_foreseen_is_the_disk_filled(measured: tuple[calibrate.Calibrat
     assert calibrate.left(TINY, tmp_path).runs == {}
     more = _changed(n_runs=20)
     assert calibrate.left(more, tmp_path).runs == {16: 0, 17: 0, 18: 0, 19: 0}
-    trained = study.trainings(TINY)[0]
+    trained = trainings(TINY)[0]
     (tmp_path / "models" / trained.folder).mkdir(parents=True)
     (tmp_path / "models" / trained.folder / "outcome.json").write_text("{}")
-    assert calibrate.left(TINY, tmp_path).trainings == tuple(study.trainings(TINY)[1:])
+    assert calibrate.left(TINY, tmp_path).trainings == tuple(trainings(TINY)[1:])
 
 
 def test_a_weighed_run_is_as_large_as_a_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from vitrify import store, study
+from vitrify.settings import SHIPPED, Study, from_toml, named, quickstart
 
-TINY = study.from_toml(Path(__file__).parent / "tiny.toml")
+TINY = from_toml(Path(__file__).parent / "tiny.toml")
 
 
 def _quiet(_stage: str, _done: float, _total: float) -> None:
@@ -25,7 +26,12 @@ def _stop_at(place: str, amount: float) -> Callable[[str, float, float], None]:
 
 def without_timing(results: dict) -> dict:
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in results["classification"]]
-    return {name: value for name, value in results.items() if name != "timing"} | {"classification": rows}
+    curves = [
+        curve | {"history": {name: column for name, column in curve["history"].items() if name != "seconds"}}
+        for curve in results["learning_curves"]
+    ]
+    kept = {name: value for name, value in results.items() if name != "timing"}
+    return kept | {"classification": rows, "learning_curves": curves}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +116,7 @@ def test_a_changed_setting_trains_again_but_does_not_simulate_again(
     (tmp_path / "data").symlink_to(out / "data")
     fewer = {"models": [], "classify": {**TINY.classify.model_dump(), "baselines": ("e_pot",), "null": False}}
     stages: list[str] = []
-    other = study.Study.model_validate(TINY.model_dump() | fewer)
+    other = Study.model_validate(TINY.model_dump() | fewer)
     results = study.run(other, tmp_path, n_workers=1, progress=lambda stage, *_: stages.append(stage))
     assert stages.count("cool and minimise") == 1
     assert {row["model"] for row in results["classification"]} == {"e_pot"}
@@ -133,7 +139,7 @@ def test_a_study_in_three_dimensions_and_a_cold_one_come_to_a_page(tmp_path: Pat
         cool = {"n_steps": 240, "n_frames": 4, **change["simulate"].pop("cool", {})}  # type: ignore[attr-defined]
         change["simulate"] |= {"n_runs": 12, "n_equilibrate": 200, "cool": cool}  # type: ignore[operator]
         records = {"k": [1], "k_transfer": 1, "k_glass": 4, "control": [], "null": False, "inputs": ["inherent"]}
-        small = study.Study.model_validate(
+        small = Study.model_validate(
             {**change, "classify": {**records, "validation": 0.25, "train": {"n_steps": 4, "evaluate_every": 2}}}
         )
         results = study.run(small, tmp_path / name, n_workers=1, progress=_quiet)
@@ -147,7 +153,7 @@ def test_there_is_no_report_without_results(tmp_path: Path) -> None:
 
 
 def test_the_quick_start_is_the_one_the_specification_asks_for() -> None:
-    settings = study.quickstart().simulate
+    settings = quickstart().simulate
     assert (settings.n_runs, settings.n_particles) == (64, 400)
     assert settings.cool is not None
     assert (settings.cool.n_steps, settings.cool.n_frames) == (200_000, 200)
@@ -158,31 +164,31 @@ def test_a_study_is_called_by_its_file_or_by_the_name_of_a_shipped_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").mkdir()  # its own results are no study
-    assert study.named("quickstart") == study.quickstart()
+    assert named("quickstart") == quickstart()
     Path("quickstart").rmdir()
     Path("quickstart").write_text("seed = 7")
-    assert study.named("quickstart").seed == 7
+    assert named("quickstart").seed == 7
     with pytest.raises(FileNotFoundError, match=r"no shipped study: those are .*quickstart"):
-        study.named("slowstart")
+        named("slowstart")
 
 
-@pytest.mark.parametrize("name", study.SHIPPED)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_study_is_one(name: str) -> None:
-    assert study.named(name).simulate.n_runs > 0
+    assert named(name).simulate.n_runs > 0
 
 
 @pytest.fixture(scope="module")
-def two_rates(tmp_path_factory: pytest.TempPathFactory) -> tuple[study.Study, study.Study, Path]:
-    def cooled(name: str, n_steps: int) -> study.Study:
+def two_rates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Study, Path]:
+    def cooled(name: str, n_steps: int) -> Study:
         cool = {"n_steps": n_steps, "n_frames": 20}
-        return study.Study.model_validate(
+        return Study.model_validate(
             TINY.model_dump() | {"name": name, "simulate": TINY.simulate.model_dump() | {"n_runs": 8, "cool": cool}}
         )
 
     return cooled("slow", 16_000), cooled("fast", 800), tmp_path_factory.mktemp("pair")
 
 
-def test_the_pair_of_two_studies_is_of_their_own_energies(two_rates: tuple[study.Study, study.Study, Path]) -> None:
+def test_the_pair_of_two_studies_is_of_their_own_energies(two_rates: tuple[Study, Study, Path]) -> None:
     slow, fast, out = two_rates
     found = study.pair(slow, fast, out, tolerance=0.02, n_workers=1, progress=_quiet)
     assert json.loads((out / "pair.json").read_text()) == found
@@ -198,7 +204,7 @@ def test_the_pair_of_two_studies_is_of_their_own_energies(two_rates: tuple[study
     assert found["published"]["difference"] != found["pair"]["difference"]
 
 
-def test_a_pair_of_different_systems_is_refused(two_rates: tuple[study.Study, study.Study, Path]) -> None:
+def test_a_pair_of_different_systems_is_refused(two_rates: tuple[Study, Study, Path]) -> None:
     slow, fast, out = two_rates
     larger = fast.model_copy(update={"simulate": fast.simulate.model_copy(update={"n_particles": 100})})
     with pytest.raises(ValueError, match="same mixture and n_particles; got ka2d with 64 and ka2d with 100"):
@@ -209,7 +215,7 @@ def test_a_study_that_is_held_comes_to_a_page_without_a_transition(tmp_path: Pat
     """At one temperature, and with records that leave the end of the protocol out."""
     hold = {"T": 0.5, "n_steps": 400, "frames_at_step": [20, 100, 200]}
     records = {"k": [1], "k_transfer": 1, "k_glass": 3, "control": [], "null": False, "inputs": ["inherent"]}
-    small = study.Study.model_validate(
+    small = Study.model_validate(
         {
             "simulate": {"n_particles": 64, "n_runs": 12, "n_equilibrate": 200, "hold": hold},
             "classify": {**records, "validation": 0.25},
@@ -242,12 +248,12 @@ def test_a_study_that_is_held_comes_to_a_page_without_a_transition(tmp_path: Pat
         ({"classify": {"k": [5, 5]}}, "k must not repeat a record"),
         ({"classify": {"control": [171]}}, "control must be two different records, or empty"),
         ({"simulate": {"n_runs": 2}}, "simulate more runs"),
-        ({"simulate": {"mixture": "ka3d", "n_particles": 600}}, "cnn draws pictures of 2 dimensions"),
+        ({"simulate": {"mixture": "ka3d", "n_particles": 600}}, "cnn cannot see the 3 dimensions of ka3d; use deepset"),
         ({"models": [{"kind": "cnn"}, {"kind": "cnn", "width": 8}]}, "models must be of different kinds"),
-        ({"models": [{"kind": "resnet"}]}, "'cnn', 'mpnn'"),
+        ({"models": [{"kind": "resnet"}]}, "'mpnn', 'deepset'"),
         ({"colour": "blue"}, "Extra inputs are not permitted"),
     ],
 )
 def test_a_study_that_cannot_run_is_refused_before_it_starts(changes: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        study.Study.model_validate(changes)
+        Study.model_validate(changes)

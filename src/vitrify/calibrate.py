@@ -21,11 +21,13 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrify import baselines, cuda, dynamics, figures, learn, models, parallel, report, scores, store
+from vitrify.classify import Training, trainings
 from vitrify.dataset import Labelled
 from vitrify.potentials import MIXTURES
 from vitrify.protocols import EVERY, PROTOCOLS
+from vitrify.settings import Study, split
 from vitrify.simulate import Frame, Reached, Simulate, records, records_together
-from vitrify.study import BATCH, Study, Training, finished, split, trainings
+from vitrify.study import BATCH, finished
 from vitrify.system import stream
 
 MOST_PARTICLES = 8192

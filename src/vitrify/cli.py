@@ -24,7 +24,7 @@ import vitrify
 
 if TYPE_CHECKING:
     from vitrify.plan import Amount, Plan
-    from vitrify.study import Study
+    from vitrify.settings import Study
 
 _HELP = """vitrify: glass or liquid, where is the transition, and is the network only computing the energy?
 
@@ -35,6 +35,11 @@ _HELP = """vitrify: glass or liquid, where is the transition, and is the network
   vitrify simulate STUDY.toml [--out DIR]  only cool and minimise
   vitrify pair SLOW.toml FAST.toml         the slow one's liquid and the fast one's glass of equal energy
   vitrify report DIR                       write the report page of a finished study again
+
+  vitrify train STUDY.toml --k 140         one network on one pair of records; --from RUN goes on from another
+  vitrify evaluate STUDY.toml RUN ...      trained networks on the runs of any study, alone and averaged
+  vitrify sweep STUDY.toml --k 140         try the settings of the study's table [sweep], ranked on validation runs
+  vitrify crossvalidate STUDY.toml --k 140 test every run once, fold by fold
 
 A study that is shipped is called by its name alone: vitrify run quickstart.
 Every command takes --help, --json (its result as one JSON object on stdout), --workers N and --debug
@@ -52,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "simulate": _simulate,
         "pair": _pair,
         "report": _report,
+        "train": _train,
+        "evaluate": _evaluate,
+        "sweep": _sweep,
+        "crossvalidate": _crossvalidate,
     }
     if not words or words[0] in ("-h", "--help", "help"):
         print(_HELP, end="")
@@ -118,9 +127,9 @@ def _quickstart(words: list[str]) -> None:
         """Folder of the results; created, and continued if it is there."""
 
     given = _parse(Quickstart, words, "quickstart", "Cool 64 small liquids into glasses, learn, locate, report.")
-    from vitrify import study  # PyTorch takes a second: not before the words are known to be right
+    from vitrify.settings import quickstart  # PyTorch takes a second: not before the words are known to be right
 
-    _investigate(given.on_device(study.quickstart()), given.out, given)
+    _investigate(given.on_device(quickstart()), given.out, given)
 
 
 def _run(words: list[str]) -> None:
@@ -208,8 +217,9 @@ def _pair(words: list[str]) -> None:
 
     given = _parse(Pair, words, "pair", "Find a liquid and a glass of equal inherent-structure energy.")
     from vitrify import study
+    from vitrify.settings import named
 
-    slow, fast = (given.on_device(study.named(name)) for name in (given.slow, given.fast))
+    slow, fast = (given.on_device(named(name)) for name in (given.slow, given.fast))
     with _progress() as progress:
         found = study.pair(
             slow, fast, given.out, tolerance=given.tolerance, n_workers=_workers(given), progress=progress
@@ -225,6 +235,154 @@ def _pair(words: list[str]) -> None:
         ]
     lines.append("mean e_IS per particle, unshifted, ± standard error")
     _answer(given, found, "\n".join([*lines, f"numbers: {given.out / 'pair.json'}"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task(_Simulating):
+    """What every command takes that looks at one pair of records."""
+
+    input: Literal["thermal", "inherent"] = "inherent"
+    """Configurations shown."""
+    k: int = 140
+    """Record labelled liquid; 0 is the pair of equal energy of a study that has one."""
+
+
+def _train(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Train(_Task):
+        model: str = "cnn"
+        """Kind of network."""
+        network_seed: int = 0
+        """Draws weights, batches and symmetries."""
+        called: str | None = None
+        """Name of the training and of its folder below OUT/trained; by default made from what is trained."""
+        parent: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+        """Folder of a training to go on from."""
+        best: bool = False
+        """Begin with its best weights and a fresh optimiser, not from its last step."""
+
+    chosen, given = _study_words(words, "train", "Train one network on one pair of records.", Train)
+    if given.best and given.parent is None:
+        raise ValueError("--best needs --from RUN: the training whose best weights are taken")
+    from vitrify import workbench
+
+    with _progress() as progress:
+        outcome = workbench.train(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            kind=given.model,
+            seed=given.network_seed,
+            called=given.called,
+            parent=None if given.parent is None else (given.parent, "best" if given.best else "last"),
+            n_workers=_workers(given),
+            progress=progress,
+        )
+    lineage = " > ".join([*(one["name"] for one in outcome["lineage"]), outcome["name"]])
+    lines = [f"- {_score_line(row)}" for row in outcome["scores"]]
+    folder = given.out / "trained" / outcome["name"]
+    _answer(given, outcome, "\n".join([*lines, f"lineage: {lineage}", f"training: {folder}"]))
+
+
+def _evaluate(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Evaluate(_Task):
+        runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="runs")] = ()
+        """Folders of trainings."""
+        part: Literal["train", "validation", "test", "all"] = "validation"
+        """Runs that are scored."""
+        symmetries: bool = False
+        """Look at each configuration under every symmetry of the box."""
+        n_shifts: int = 1
+        """Shifts of the box that each configuration is looked at under."""
+        over: Literal["logit", "probability"] = "logit"
+        """What is averaged."""
+
+    begin = next((place for place, word in enumerate(words[1:], 1) if word.startswith("-")), len(words))
+    words = [*words[:1], *words[begin:], *(["--runs", *words[1:begin]] if begin > 1 else [])]
+    chosen, given = _study_words(words, "evaluate", "Score trained networks on the runs of a study.", Evaluate)
+    if not given.runs:
+        raise ValueError("vitrify evaluate needs the folders of trained networks: vitrify evaluate STUDY.toml RUN ...")
+    from vitrify import workbench
+
+    with _progress() as progress:
+        found = workbench.evaluate(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            given.runs,
+            part=given.part,
+            averaging=workbench.Averaging(symmetries=given.symmetries, n_shifts=given.n_shifts, over=given.over),
+            n_workers=_workers(given),
+            progress=progress,
+        )
+    lines = [f"- {_score_line(row)}" for row in found["scores"]]
+    lines += [f"- expected calibration error of {name}: {table['ece']['value']:.3f}" for name, table in
+              found["reliability"].items()]  # fmt: skip
+    _answer(given, found, "\n".join(lines))
+
+
+def _sweep(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Swept(_Task):
+        model: str = "cnn"
+        """Kind of network."""
+
+    chosen, given = _study_words(words, "sweep", "Try the settings of the table [sweep].", Swept)
+    from vitrify import workbench
+
+    with _progress() as progress:
+        task = workbench.Task(input=given.input, k=given.k)
+        results = workbench.sweep(
+            chosen, given.out, task, kind=given.model, n_workers=_workers(given), progress=progress
+        )
+    best = results["best"]
+    words_of_best = "no trial was completed" if best is None else f"best on validation runs: {json.dumps(best)}"
+    _answer(given, results, f"{words_of_best}\nleaderboard: {Path(results['folder']) / 'leaderboard.json'}")
+
+
+def _crossvalidate(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class CrossValidate(_Task):
+        kinds: tuple[str, ...] = ("mpnn", "e_is")
+        """Networks and baselines."""
+        n_folds: int = 5
+        """Parts the runs are dealt into."""
+        n_inner: int = 0
+        """Parts inside each fold, by which it chooses among the models; 0 does not nest."""
+
+    chosen, given = _study_words(words, "crossvalidate", "Test every run once, fold by fold.", CrossValidate)
+    from vitrify import workbench
+
+    with _progress() as progress:
+        results = workbench.cross_validate(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            kinds=given.kinds,
+            n_folds=given.n_folds,
+            n_inner=given.n_inner,
+            n_workers=_workers(given),
+            progress=progress,
+        )
+    lines = [
+        f"- {row['model']}, fold {row['fold']}: accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
+        f"{row['accuracy_high']:.3f}], AUC {row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}], "
+        f"n = {row['n_test']}"
+        for row in results["table"]
+    ]
+    _answer(given, results, "\n".join(lines))
+
+
+def _score_line(row: dict[str, Any]) -> str:
+    """Return accuracy and AUC of one classifier in words."""
+    parts = [
+        f"{name} {row[key]['value']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
+        for name, key in (("accuracy", "accuracy"), ("AUC", "auc"))
+    ]
+    apart = row["auc_minus_energy"]
+    beside = "" if apart is None else f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g})"
+    return f"{row['model']}: {', '.join(parts)}{beside}; n = {row['n_test']} of {row['n_runs']} {row['part']} runs"
 
 
 def _report(words: list[str]) -> None:
@@ -255,20 +413,20 @@ def _summary(results: dict[str, Any], out: Path, given: Any) -> None:
     _answer(given, results, "\n".join([*lines, f"report: {page}", f"numbers: {out / 'results.json'}"]))
 
 
-def _study_words(words: list[str], command: str, description: str) -> tuple["Study", Any]:
+def _study_words(words: list[str], command: str, description: str, form: Any = _Simulating) -> tuple["Study", Any]:
     """Return the study named by the first word with the settings overridden by the others."""
-    from vitrify import study
+    from vitrify.settings import Study, named
 
     name = words[0] if words and not words[0].startswith("-") else None
     if name is None and not {"-h", "--help"} & set(words):
         raise ValueError(
             f"vitrify {command} needs a study file: vitrify {command} STUDY.toml; see vitrify {command} --help"
         )
-    default = study.named(name) if name is not None else study.Study()
+    default = named(name) if name is not None else Study()
 
     @dataclass(frozen=True, kw_only=True)
-    class Run(_Simulating):
-        settings: Annotated[study.Study, tyro.conf.arg(name="")]
+    class Run(form):  # type: ignore[misc]
+        settings: Annotated[Study, tyro.conf.arg(name="")]
         out: Path
         """Folder of the results; the study's name by default."""
 

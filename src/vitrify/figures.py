@@ -35,6 +35,10 @@ Results = dict[str, Any]
 MODEL_NAMES = {
     "cnn": "CNN",
     "mpnn": "MPNN",
+    "deepset": "descriptor set",
+    "shallow": "one hidden layer",
+    "logistic": "logistic, trained as a network",
+    "swanson2018": "CNN of 2018",
     "e_pot": "potential energy alone",
     "e_is": "e_IS alone",
     "g_r": "g(r), linear",

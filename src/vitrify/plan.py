@@ -24,10 +24,12 @@ from jaxtyping import Float, Integer
 
 from vitrify import cuda, learn
 from vitrify.calibrate import MOST_PARTICLES, Calibration, Engine, Left, calibrate, existing, left
+from vitrify.classify import Training, trainings
 from vitrify.potentials import MIXTURES
 from vitrify.protocols import Bath
+from vitrify.settings import Study, split
 from vitrify.simulate import Simulate
-from vitrify.study import BATCH, Study, Training, split, trainings
+from vitrify.study import BATCH
 
 _EARLY = {"thermal": 0.4, "inherent": 0.9}
 """Part of its steps that a network takes where the classes differ, as quick starts did; unknown for other studies."""

@@ -33,6 +33,8 @@ Pictures = tuple[
 ]
 
 _SEPARATES = 0.99  # an AUC from which two classes count as separated
+_SIGNIFICANT = 0.05
+_AT_EQUAL_ENERGY = "liquid and glass of equal energy"
 _SMALL_LOSS = 0.05  # of accuracy or AUC; below it a transferred model counts as good as one trained in place
 _MEAN_DIFFERENCE, _STANDARD_ERRORS = 0.004, 4.0  # epsilon_AA; and of the difference of any one record
 
@@ -47,6 +49,7 @@ def conclusions(results: Results) -> list[str]:
         _thermometer,
         _networks_on_thermal,
         _networks_against_energy,
+        _equal_energy,
         _reach,
         _transferred,
         _control,
@@ -201,13 +204,14 @@ def _networks_against_energy(results: Results) -> list[str]:
     ]
     if not networks:
         return []
-    better = [row for row in networks if row["auc"]["low"] > energy[row["test_k"]]["auc"]["high"]]
-    worse = [row for row in networks if row["auc"]["high"] < energy[row["test_k"]]["auc"]["low"]]
+    differ = [row for row in networks if row["auc_minus_energy"] and row["auc_minus_energy"]["p"] < _SIGNIFICANT]
+    better = [row for row in differ if row["auc_minus_energy"]["value"] > 0]
+    worse = [row for row in differ if row["auc_minus_energy"]["value"] < 0]
     sentences = [
         _against("above", better, energy)
         if better
-        else f"No network beats e_IS alone on inherent structures within these intervals ({_ks(networks)}, "
-        f"{networks[0]['n_test_runs']} test runs)."
+        else f"No network has a higher AUC than e_IS alone on inherent structures, p < {_SIGNIFICANT} on the same runs "
+        f"({_ks(networks)}, {networks[0]['n_test_runs']} test runs)."
     ]
     return [*sentences, _against("below", worse, energy)] if worse else sentences
 
@@ -215,10 +219,10 @@ def _networks_against_energy(results: Results) -> list[str]:
 def _against(side: str, rows: Sequence[Results], energy: Mapping[int, Results]) -> str:
     cases = "; ".join(
         f"{_name(row)} at k = {row['test_k']}: {_interval(row['auc'])} against "
-        f"{_interval(energy[row['test_k']]['auc'])}"
+        f"{_interval(energy[row['test_k']]['auc'])}, p = {row['auc_minus_energy']['p']:.2g}"
         for row in rows
     )
-    return f"On inherent structures the AUC lies {side} that of e_IS alone, intervals apart: {cases}."
+    return f"On inherent structures the AUC lies {side} that of e_IS alone on the same test runs: {cases}."
 
 
 def _reach(results: Results) -> list[str]:
@@ -301,6 +305,27 @@ def _control(results: Results) -> list[str]:
     return sentences
 
 
+def _equal_energy_rows(results: Results) -> list[Results]:
+    return results["equal_energy"]["rows"] if results.get("equal_energy") else []
+
+
+def _equal_energy(results: Results) -> list[str]:
+    """Return what is left to be seen when the energy alone tells nothing."""
+    if not results.get("equal_energy"):
+        return []
+    pair = results["equal_energy"]["pair"]
+    apart = f"{pair['difference']:+.5f} ± {pair['se_difference']:.5f}"
+    sentences = [
+        f"At equal energy (liquid at T = {pair['T_slow']:.3f} of the slow cooling, glass at T = "
+        f"{pair['T_fast']:.3f} of the fast one) the mean e_IS differs by {apart}."
+    ]
+    for name in dict.fromkeys(row["input"] for row in _equal_energy_rows(results)):
+        rows = [row for row in _equal_energy_rows(results) if row["input"] == name]
+        cases = "; ".join(f"{_name(row)} {_interval(row['auc'])}" for row in rows)
+        sentences.append(f"Told apart at equal energy, {name} configurations ({rows[0]['n_test']}), by AUC: {cases}.")
+    return sentences
+
+
 def _tg_spread(results: Results) -> list[str]:
     if not results["tg"]:
         return []
@@ -372,6 +397,14 @@ def _name_of_model(model: str) -> str:
     return figures.MODEL_NAMES.get(model, model)
 
 
+def _difference(difference: Results | None) -> str:
+    if difference is None:
+        return ""
+    return (
+        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], p = {difference['p']:.2g}"
+    )
+
+
 def _interval(estimate: Results) -> str:
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
@@ -395,6 +428,8 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
     columns: dict[str, list] = {}
     for row in rows:
         for key, value in row.items():
+            if key in ("auc_minus_energy", "each_seed"):  # not of every row, or of several parts
+                continue
             parts = {f"{key}_{part}": v for part, v in value.items()} if isinstance(value, dict) else {key: value}
             for name, part in parts.items():
                 columns.setdefault(name, []).append(part)
@@ -403,14 +438,14 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
 
 def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"interval": _interval, "model": _name_of_model}
+    environment.filters |= {"interval": _interval, "difference": _difference, "model": _name_of_model}
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         results=results,
         figures=shown,
         picture_inputs=inputs,
         settings=_flat(results["study"]),
-        groups=_groups(results["classification"]),
+        groups=_groups([*results["classification"], *_equal_energy_rows(results)]),
         learning=[(_learning_name(entry), entry) for entry in results["learning_curves"]],
     )
 
@@ -429,7 +464,11 @@ def _flat(settings: object, path: str = "") -> dict[str, object]:
 def _groups(rows: Sequence[Results]) -> list[tuple[str, list[Results]]]:
     """Return the classification rows by input and way of training, sorted by model and record."""
     kinds: tuple[tuple[str, Callable[[Results], bool]], ...] = (
-        ("trained at each temperature", lambda row: not row["control"] and row["train_k"] == row["test_k"]),
+        (_AT_EQUAL_ENERGY, lambda row: row["test_T"] is None),
+        (
+            "trained at each temperature",
+            lambda row: not row["control"] and row["train_k"] == row["test_k"] and row["test_T"] is not None,
+        ),
         ("trained once, applied elsewhere", lambda row: not row["control"] and row["train_k"] != row["test_k"]),
         ("same-class control", lambda row: row["control"]),
     )

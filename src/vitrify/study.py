@@ -1,184 +1,30 @@
 """One investigation from settings to results: cool, learn, score, locate. Only this module knows the order."""
 
-__all__ = [
-    "BATCH",
-    "SHIPPED",
-    "Classify",
-    "Study",
-    "Training",
-    "compile_kernels",
-    "finished",
-    "from_toml",
-    "named",
-    "pair",
-    "quickstart",
-    "report_again",
-    "run",
-    "simulate",
-    "split",
-    "trainings",
-]
+__all__ = ["BATCH", "compile_kernels", "finished", "matched", "pair", "report_again", "run", "simulate"]
 
-import errno
-import hashlib
-import json
 import time
-import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.resources import files
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from vitrify import baselines, dynamics, learn, parallel, report, scores, store, transition, views
-from vitrify.dataset import (
-    EnergyPair,
-    Ensemble,
-    Labelled,
-    Split,
-    compared,
-    equal_energy,
-    labelled,
-    null,
-    split_runs,
-)
-from vitrify.models import CNN, MPNN
+from vitrify import classify, dynamics, parallel, report, store, transition, views
+from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
+from vitrify.models import CNN, MODELS
 from vitrify.potentials import MIXTURES, Mixture
-from vitrify.protocols import Cool
-from vitrify.simulate import Simulate
+from vitrify.settings import Input, Study
 from vitrify.system import Configuration, stream
 
 Progress = Callable[[str, float, float], None]
 """Called with the stage's name, the work done and the work in all."""
 
-_STUDIES = files("vitrify") / "studies"
-
-SHIPPED = tuple(
-    sorted(entry.name.removesuffix(".toml") for entry in _STUDIES.iterdir() if entry.name.endswith(".toml"))
-)
-"""Names of the studies that come with the package."""
-
 BATCH = 256
 """Runs advanced together on a device: enough to fill it, few enough that each may hold its folder's lock."""
 
-Logit = Callable[[Labelled], np.ndarray]
-Input = Literal["thermal", "inherent"]
-Network = Annotated[CNN | MPNN, Field(discriminator="kind")]
 
-
-class Classify(BaseModel):
-    """Which records are told apart, by what, and how the runs are split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: tuple[Input, ...] = Field(("thermal", "inherent"), description="Configurations shown to the classifiers")
-    k_glass: PositiveInt = Field(200, description="Record labelled glass")
-    k: tuple[PositiveInt, ...] = Field((5, 60, 100, 140, 160), description="Records labelled liquid, one training each")
-    k_transfer: PositiveInt = Field(5, description="The liquid whose classifier is also tested on all the others")
-    control: tuple[PositiveInt, ...] = Field(
-        (171, 195), description="Two records below the transition: glass against glass; none when empty"
-    )
-    null: bool = Field(True, description="Also tell the glass record of half the runs from that of the other half")
-    baselines: tuple[Literal["e_pot", "e_is", "g_r", "descriptors"], ...] = Field(
-        ("e_pot", "e_is", "g_r", "descriptors"),
-        description="Logistic regressions beside the networks; e_pot for thermal, e_is for inherent configurations",
-    )
-    train: learn.Train = learn.Train()
-    validation: float = Field(0.15, gt=0, lt=1, description="Fraction of the runs that choose")
-    test: float = Field(0.25, gt=0, lt=1, description="Fraction of the runs that are touched once")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.k_transfer not in self.k:
-            raise ValueError(f"k_transfer must be one of k = {list(self.k)}; got {self.k_transfer}")
-        if self.k_glass in self.k:
-            raise ValueError(f"k must not hold k_glass = {self.k_glass}: a record cannot be both liquid and glass")
-        if self.control and len(set(self.control)) != 2:
-            raise ValueError(f"control must be two different records, or empty; got {list(self.control)}")
-        if len(set(self.k)) < len(self.k):
-            raise ValueError(f"k must not repeat a record; got {list(self.k)}")
-        return self
-
-    @property
-    def records(self) -> tuple[int, ...]:
-        """All records whose positions are needed, in order."""
-        return tuple(sorted({*self.k, self.k_glass, *self.control}))
-
-
-class Study(BaseModel):
-    """One investigation: an ensemble, the classifiers trained on it, and the seed of everything random."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field("study", description="Title of the report")
-    seed: int = Field(1, ge=0, description="Seed of every random stream")
-    simulate: Simulate = Simulate()
-    classify: Classify = Classify()
-    models: tuple[Network, ...] = Field((CNN(), MPNN()), description="Networks to train")
-
-    @model_validator(mode="after")
-    def _records_exist(self) -> Self:
-        last, protocol = self.simulate.bath.n_frames, self.simulate.protocol
-        choices = ("k_glass", "k", "k_transfer", "control")
-        unnamed = ", ".join(f"classify.{name}" for name in choices if name not in self.classify.model_fields_set)
-        beyond = [k for k in self.classify.records if k > last]
-        advice = f"the defaults of {unnamed} are records of a cooling that has {Cool().n_frames}: name them"
-        if beyond:
-            raise ValueError(
-                f"classify: records must be at most the {last} of simulate.{protocol}; got {beyond}"
-                + (f"; {advice}" if unnamed else "")
-            )
-        if protocol != "cool" and unnamed:
-            raise ValueError(f"classify: simulate.{protocol} is not a cooling, and {advice}")
-        kinds = [model.kind for model in self.models]
-        if len(set(kinds)) < len(kinds):
-            raise ValueError(f"models must be of different kinds, one of each; got {kinds}")
-        d = MIXTURES[self.simulate.mixture].dimension
-        if d != 2 and any(model.kind == "cnn" for model in self.models):
-            raise ValueError(f"models: cnn draws pictures of 2 dimensions; {self.simulate.mixture} has {d}: use mpnn")
-        split(self)
-        return self
-
-
-def from_toml(path: Path) -> Study:
-    """Return the study a TOML file describes.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not TOML.
-        pydantic.ValidationError: A key or value is not one a study has; all such are named.
-    """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a TOML file: {error}") from error
-    return Study.model_validate(settings)
-
-
-def named(name: str) -> Study:
-    """Return the study of a file, or, where there is no such file, the shipped study of that name.
-
-    Raises:
-        FileNotFoundError: It is neither; the shipped ones are named.
-        ValueError: As for :func:`from_toml`.
-    """
-    if Path(name).is_file():
-        return from_toml(Path(name))
-    if name in SHIPPED:
-        return _shipped(name)
-    raise FileNotFoundError(errno.ENOENT, f"No such file, and no shipped study: those are {', '.join(SHIPPED)}", name)
-
-
-def quickstart() -> Study:
-    """Return the study of the quick start."""
-    return _shipped("quickstart")
-
-
-def _shipped(name: str) -> Study:
-    return Study.model_validate(tomllib.loads((_STUDIES / f"{name}.toml").read_text("utf-8")))
+_LARGE = ("swanson2018",)  # 72 million weights, and nothing to compile
 
 
 def compile_kernels() -> None:
@@ -195,77 +41,11 @@ def compile_kernels() -> None:
         dynamics.energies(state)
         seen = dynamics.configuration(state)
         positions = seen.positions[None].astype(np.float32)
-        for network in (CNN(), MPNN()):
-            if mixture.dimension == 2 or network.kind != "cnn":
+        for model in MODELS.values():
+            network = model()
+            if mixture.dimension in network.dimensions and network.kind not in _LARGE:
                 inputs = network.inputs(positions, seen.species, seen.box)
                 network.build(seed=0).eval()(*inputs).sum().backward()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
-    """One classifier of a study: what it is trained on, and what it is scored on.
-
-    Args:
-        folder: Its folder below ``out/models``; a finished one holds ``outcome.json``.
-        input: Configurations shown.
-        name: Kind of network, or name of the baseline.
-        model: Settings of the network; ``None`` for a baseline.
-        train_k: Record labelled liquid, or the first of the two of a control.
-        k_glass: Record labelled glass.
-        control: Whether both are glass.
-        tested: Records scored against the glass, ``train_k`` among them.
-    """
-
-    folder: str
-    input: Input
-    name: str
-    model: CNN | MPNN | None
-    train_k: int
-    k_glass: int
-    control: bool
-    tested: tuple[int, ...]
-
-
-def trainings(study: Study) -> list[Training]:
-    """Return every classifier a study trains, whether or not it is trained already."""
-    classify = study.classify
-    pairs = [(k, classify.k_glass, False) for k in classify.k]
-    if classify.control:
-        pairs.append((min(classify.control), max(classify.control), True))
-    if classify.null:
-        pairs.append((classify.k_glass, classify.k_glass, True))
-    found = []
-    for name in classify.inputs:
-        classifiers: list[tuple[str, CNN | MPNN | None]] = [(model.kind, model) for model in study.models]
-        classifiers += [(word, None) for word in classify.baselines if word != _OTHER_ENERGY[name]]
-        for k, glass, control in pairs:
-            tested = classify.k if k == classify.k_transfer and not control else (k,)
-            for word, model in classifiers:
-                identity = {
-                    "simulate": study.simulate.model_dump(mode="json"),
-                    "version": store.VERSION,
-                    "seed": study.seed,
-                    "split": [classify.validation, classify.test],
-                    "input": name,
-                    "classifier": word if model is None else model.model_dump(mode="json"),
-                    "train": None if model is None else classify.train.model_dump(mode="json"),
-                    "pair": [k, glass],
-                    "tested": list(tested),
-                }
-                digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-                found.append(
-                    Training(
-                        folder=f"{name}-{word}-k{k:03d}-{digest}",
-                        input=name,
-                        name=word,
-                        model=model,
-                        train_k=k,
-                        k_glass=glass,
-                        control=control,
-                        tested=tested,
-                    )
-                )
-    return found
 
 
 def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, float]:
@@ -301,12 +81,6 @@ def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> 
     return store.seconds(root, settings, seed=study.seed)
 
 
-def split(study: Study) -> Split:
-    """Return which runs of a study train, choose and test."""
-    classify = study.classify
-    return split_runs(study.simulate.n_runs, seed=study.seed, validation=classify.validation, test=classify.test)
-
-
 def finished(study: Study, out: Path) -> bool:
     """Return whether a folder holds the results and the report of a study, made by these versions."""
     done = store.read_json(out / "results.json")
@@ -340,7 +114,9 @@ def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[
     began = time.perf_counter()
     spent = simulate(study, out, n_workers=n_workers, progress=progress)
     ensemble = store.load(out / "data", study.simulate, seed=study.seed, k=study.classify.records)
-    outcomes = _classifiers(study, ensemble, out / "models", n_workers=n_workers, progress=progress)
+    pair_found, equal = matched(study, out, n_workers=n_workers, progress=progress)
+    outcomes = classify.learn_all(study, ensemble, out / "models", equal=equal, n_workers=n_workers, progress=progress)
+    rows = classify.rows(study, ensemble.T, outcomes)
     results = {
         "study": settings,
         "versions": store.versions(),
@@ -348,8 +124,14 @@ def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[
         "minimiser": _minimiser(study, ensemble),
         "reference": _reference(study, ensemble),
         "tg": _tg(study, ensemble),
-        "classification": [row for outcome in outcomes for row in _rows(study, ensemble, outcome)],
-        "learning_curves": [_learning_curve(outcome) for outcome in outcomes if outcome["history"]],
+        "classification": [row for row in rows if row["train_k"] != classify.EQUAL_ENERGY],
+        "equal_energy": None
+        if pair_found is None
+        else {
+            "pair": asdict(pair_found),
+            "rows": [row for row in rows if row["train_k"] == classify.EQUAL_ENERGY],
+        },
+        "learning_curves": [classify.learning_curve(outcome) for outcome in outcomes if outcome["history"]],
     }
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
     results["timing"] = spent | {"total_s": time.perf_counter() - began}
@@ -401,6 +183,29 @@ def pair(
     }
     store.write_json(out / "pair.json", found)
     return dict(store.read_json(out / "pair.json"))
+
+
+def matched(
+    study: Study, out: Path, *, n_workers: int, progress: Progress
+) -> tuple[EnergyPair | None, dict[Input, Labelled]]:
+    """Return the liquid and the glass of equal energy and the data sets of both, cooling the fast ensemble first.
+
+    Nothing is returned, and nothing done, if the study does not ask for them.
+    """
+    if study.equal_energy is None or study.fast is None:
+        return None, {}
+    fast = study.model_copy(update={"simulate": study.fast, "equal_energy": None})
+    simulate(fast, out, n_workers=n_workers, progress=progress)
+    energies = [store.load(out / "data", one.simulate, seed=one.seed, k=()) for one in (study, fast)]
+    found = equal_energy(*energies, tolerance=study.equal_energy.tolerance)
+    slow, quick = (
+        store.load(out / "data", one.simulate, seed=one.seed, k=(k,))
+        for one, k in ((study, found.k_slow), (fast, found.k_fast))
+    )
+    return found, {
+        name: between(slow, quick, inherent=name == "inherent", k_liquid=found.k_slow, k_glass=found.k_fast)
+        for name in study.classify.inputs
+    }
 
 
 _PUBLISHED_PAIR = (0.54725, 0.05)
@@ -461,216 +266,6 @@ def _pictures(study: Study, out: Path) -> dict[str, report.Pictures]:
         seen = view(np.stack([glass, liquid]), ensemble.species, ensemble.box, stride=CNN.stride)[0]
         pictures[name] = (seen[0], seen[1], drawn(glass), drawn(liquid))
     return pictures
-
-
-_OTHER_ENERGY = {"thermal": "e_is", "inherent": "e_pot"}
-"""The energy that is not of the configurations shown: the thermal energy of an inherent structure is a thermometer."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Training:
-    """One classifier to train on one pair of records, and the pairs to score it on."""
-
-    folder: Path
-    input: Input
-    name: str
-    model: CNN | MPNN | None  # None: the baseline of that name
-    settings: learn.Train
-    seed: int
-    train_k: int
-    k_glass: int
-    control: bool
-    train: Labelled
-    validation: dict[int, Labelled]
-    test: dict[int, Labelled]
-
-
-def _classifiers(
-    study: Study, ensemble: Ensemble, folder: Path, *, n_workers: int, progress: Progress
-) -> list[dict[str, Any]]:
-    """Return the outcome of every classifier, training those that an earlier call has not."""
-    trainings = _trainings(study, ensemble, split(study), folder)
-    outcomes = {training.folder: store.read_json(training.folder / "outcome.json") for training in trainings}
-    todo = [training for training in trainings if outcomes[training.folder] is None]
-    # a network counts as its steps, so that the rate is honest; a baseline is one step
-    total = sum(1 if training.model is None else training.settings.n_steps for training in todo)
-    done = 0.0
-
-    def tick(amount: float) -> None:
-        nonlocal done
-        done += amount
-        progress("learn", done, total)
-
-    if todo:
-        tick(0)
-        groups: dict[tuple, list[_Training]] = {}
-        for training in todo:
-            of_its_own = training.folder if training.model is not None else None
-            groups.setdefault((training.model is None, training.input, training.name, of_its_own), []).append(training)
-        # the short ones last, so that all processes end together
-        longest_first = [groups[key] for key in sorted(groups, key=lambda key: len(groups[key]), reverse=True)]
-        parallel.spread(_train, longest_first, n_workers=n_workers, progress=tick)
-    return [store.read_json(training.folder / "outcome.json") for training in trainings]
-
-
-def _trainings(study: Study, ensemble: Ensemble, split: Split, folder: Path) -> list[_Training]:
-    sets: dict[tuple[Input, int, int], Labelled] = {}
-    for one in trainings(study):
-        inherent, k, glass = one.input == "inherent", one.train_k, one.k_glass
-        for t in one.tested:
-            if (one.input, t, glass) not in sets:
-                sets[one.input, t, glass] = (
-                    null(ensemble, inherent=inherent, k=k, split=split)
-                    if k == glass
-                    else labelled(ensemble, inherent=inherent, k_glass=glass, k_liquid=t)
-                )
-    return [
-        _Training(
-            folder=folder / one.folder,
-            input=one.input,
-            name=one.name,
-            model=one.model,
-            settings=study.classify.train,
-            seed=int(stream(study.seed, "train", one.input, one.name, one.train_k).integers(2**31)),
-            train_k=one.train_k,
-            k_glass=one.k_glass,
-            control=one.control,
-            train=sets[one.input, one.train_k, one.k_glass].of_runs(split.train),
-            validation={t: sets[one.input, t, one.k_glass].of_runs(split.validation) for t in one.tested},
-            test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
-        )
-        for one in trainings(study)
-    ]
-
-
-def _train(group: list[_Training], tick: parallel.Tick) -> None:
-    """Train the classifiers of a group: one network, or one baseline on every pair of records."""
-    if group[0].model is not None:
-        (training,) = group
-        _keep_outcome(training, lambda: _network(training, tick))
-        return
-    features = _remembered(baselines.BASELINES[group[0].name])
-    for training in group:
-        _keep_outcome(training, lambda training=training: _baseline(training, features))  # type: ignore[misc]
-        tick(1)
-
-
-def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str, list[float]]]:
-    assert training.model is not None
-    known = 0
-
-    def progress(done: int, _total: int) -> None:
-        nonlocal known
-        tick(done - known)
-        known = done
-
-    trained = learn.train(
-        training.model,
-        training.train,
-        training.validation[training.train_k],
-        training.settings,
-        seed=training.seed,
-        checkpoints=store.Checkpoints(training.folder),
-        progress=progress,
-    )
-    return (lambda data: learn.predict(trained, data)), trained.history
-
-
-def _baseline(training: _Training, features: Logit) -> tuple[Logit, dict[str, list[float]]]:
-    chosen = training.validation[training.train_k]
-    fitted = baselines.fit(features(training.train), training.train.label, features(chosen), chosen.label)
-    return (lambda data: fitted.logit(features(data))), {}
-
-
-def _remembered(features: Logit) -> Logit:
-    """Return the same features, computed once for each configuration however often it occurs."""
-    known: dict[bytes, np.ndarray] = {}
-
-    def of(data: Labelled) -> np.ndarray:
-        names = [positions.tobytes() for positions in data.positions]
-        new = np.array([name not in known for name in names])
-        if new.any():
-            known.update(zip(np.array(names, object)[new], features(data.take(new)), strict=True))
-        return np.stack([known[name] for name in names])
-
-    return of
-
-
-def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str, list[float]]]]) -> None:
-    """Train one classifier, score it, and write its outcome."""
-    began = time.perf_counter()
-    with store.locked(training.folder):
-        logit, history = train()
-        outcome = {
-            "input": training.input,
-            "model": training.name,
-            "train_k": training.train_k,
-            "glass_k": training.k_glass,
-            "control": training.control,
-            "n_train": len(training.train.label),
-            "settings": None if training.model is None else training.model.model_dump(mode="json"),
-            "train": None if training.model is None else training.settings.model_dump(mode="json"),
-            "seed": training.seed,
-            "history": history,
-            "scored": [
-                {
-                    "test_k": k,
-                    "validation": _scored(training.validation[k], logit),
-                    "test": _scored(training.test[k], logit),
-                }
-                for k in training.test
-            ],
-        }
-        store.write_json(training.folder / "outcome.json", outcome | {"seconds": time.perf_counter() - began})
-
-
-def _scored(data: Labelled, logit: Logit) -> dict[str, list[float]]:
-    return {"logit": logit(data).tolist(), "label": data.label.tolist(), "run": data.run.tolist()}
-
-
-def _rows(study: Study, ensemble: Ensemble, outcome: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one row of the classification table for every pair of records an outcome was scored on."""
-    rows = []
-    for scored in outcome["scored"]:
-        logit, label, of_run = (np.array(scored["test"][name]) for name in ("logit", "label", "run"))
-        rng = stream(study.seed, "score", outcome["input"], outcome["model"], outcome["train_k"], scored["test_k"])
-        plain = scores.score(logit, label, of_run, rng=rng)
-        chosen = scored["validation"]
-        threshold = scores.rethreshold(np.array(chosen["logit"]), np.array(chosen["label"]))
-        moved = scores.score(logit, label, of_run, rng=rng, threshold=threshold)
-        rows.append(
-            {
-                "input": outcome["input"],
-                "model": outcome["model"],
-                "train_k": outcome["train_k"],
-                "test_k": scored["test_k"],
-                "glass_k": outcome["glass_k"],
-                "train_T": float(ensemble.T[outcome["train_k"] - 1]),
-                "test_T": float(ensemble.T[scored["test_k"] - 1]),
-                "n_test": plain.n_test,
-                "n_test_runs": plain.n_runs,
-                "accuracy": asdict(plain.accuracy),
-                "auc": asdict(plain.auc),
-                "accuracy_rethresholded": asdict(moved.accuracy),
-                "seconds": outcome["seconds"],
-                "control": outcome["control"],
-            }
-        )
-    return rows
-
-
-def _learning_curve(outcome: dict[str, Any]) -> dict[str, Any]:
-    words = {**outcome["settings"], **outcome["train"], "seed": outcome["seed"], "n_train": outcome["n_train"]}
-    flat = {name: value for name, value in words.items() if not isinstance(value, dict)}
-    flat |= {f"{name}.{key}": v for name, value in words.items() if isinstance(value, dict) for key, v in value.items()}
-    return {
-        "input": outcome["input"],
-        "model": outcome["model"],
-        "train_k": outcome["train_k"],
-        "glass_k": outcome["glass_k"],
-        "caption": ", ".join(f"{name} = {value}" for name, value in flat.items()),
-        "history": outcome["history"],
-    }
 
 
 def _cooling_curve(ensemble: Ensemble) -> dict[str, Any]:

@@ -1,0 +1,400 @@
+"""The classifiers of a study: which there are, how each is trained and scored, and the rows of the table."""
+
+__all__ = ["EQUAL_ENERGY", "Training", "learn_all", "learning_curve", "rows", "trainings"]
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from vitrify import baselines, learn, parallel, scores, store
+from vitrify.dataset import Ensemble, Labelled, Split, labelled, null
+from vitrify.models import Network
+from vitrify.settings import Input, Study, split
+from vitrify.system import stream
+
+Progress = Callable[[str, float, float], None]
+Logit = Callable[[Labelled], np.ndarray]
+
+_OTHER_ENERGY = {"thermal": "e_is", "inherent": "e_pot"}
+"""The energy that is not of the configurations shown: the thermal energy of an inherent structure is a thermometer."""
+
+
+EQUAL_ENERGY = 0
+"""In place of a record: the liquid of the study, or the glass of its fast cooling, that have the same energy."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """One classifier of a study: what it is trained on, and what it is scored on.
+
+    Args:
+        folder: Its folder below ``out/models``; a finished one holds ``outcome.json``.
+        input: Configurations shown.
+        name: Kind of network, or name of the baseline.
+        model: Settings of the network; ``None`` for a baseline.
+        train_k: Record labelled liquid, or the first of the two of a control.
+        k_glass: Record labelled glass.
+        control: Whether both are glass.
+        tested: Records scored against the glass, ``train_k`` among them.
+        replicate: Which of the seeds of this network; 0 is the first.
+    """
+
+    folder: str
+    input: Input
+    name: str
+    model: Network | None
+    train_k: int
+    k_glass: int
+    control: bool
+    tested: tuple[int, ...]
+    replicate: int = 0
+
+
+def trainings(study: Study) -> list[Training]:
+    """Return every classifier a study trains, whether or not it is trained already."""
+    classify = study.classify
+    pairs = [(k, classify.k_glass, False) for k in classify.k]
+    if classify.control:
+        pairs.append((min(classify.control), max(classify.control), True))
+    if classify.null:
+        pairs.append((classify.k_glass, classify.k_glass, True))
+    fast = study.fast
+    if fast is not None:
+        pairs.append((EQUAL_ENERGY, EQUAL_ENERGY, False))
+    found = []
+    for name in classify.inputs:
+        classifiers: list[tuple[str, Network | None, int]] = [
+            (model.kind, model, replicate) for model in study.models for replicate in range(classify.n_seeds)
+        ]
+        classifiers += [(word, None, 0) for word in classify.baselines if word != _OTHER_ENERGY[name]]
+        for k, glass, control in pairs:
+            tested = classify.k if k == classify.k_transfer and not control else (k,)
+            for word, model, replicate in classifiers:
+                identity: dict[str, Any] = {
+                    "simulate": study.simulate.model_dump(mode="json"),
+                    "version": store.VERSION,
+                    "seed": study.seed,
+                    "split": [classify.validation, classify.test],
+                    "input": name,
+                    "classifier": word if model is None else model.model_dump(mode="json"),
+                    "train": None if model is None else learn.recipe(model, classify.train).model_dump(mode="json"),
+                    "pair": [k, glass],
+                    "tested": list(tested),
+                }
+                if replicate:
+                    identity["replicate"] = replicate
+                if k == EQUAL_ENERGY and study.equal_energy is not None:
+                    identity["equal_energy"] = study.equal_energy.model_dump(mode="json")
+                digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+                found.append(
+                    Training(
+                        folder=f"{name}-{word}-k{k:03d}-{digest}",
+                        input=name,
+                        name=word,
+                        model=model,
+                        train_k=k,
+                        k_glass=glass,
+                        control=control,
+                        tested=tested,
+                        replicate=replicate,
+                    )
+                )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Training:
+    """One classifier to train on one pair of records, and the pairs to score it on."""
+
+    folder: Path
+    input: Input
+    name: str
+    model: Network | None  # None: the baseline of that name
+    settings: learn.Train | None
+    seed: int
+    train_k: int
+    k_glass: int
+    control: bool
+    train: Labelled
+    validation: dict[int, Labelled]
+    test: dict[int, Labelled]
+
+
+def learn_all(
+    study: Study,
+    ensemble: Ensemble,
+    folder: Path,
+    *,
+    equal: Mapping[Input, Labelled],
+    n_workers: int,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Return the outcome of every classifier, training those that an earlier call has not.
+
+    Args:
+        study: The investigation.
+        ensemble: Its runs.
+        folder: Where each classifier has a folder of its own.
+        equal: Liquid and glass of equal energy by input; empty if the study does not ask for them.
+        n_workers: Processes.
+        progress: Told the steps taken.
+    """
+    trainings = _trainings(study, ensemble, equal, split(study), folder)
+    outcomes = {training.folder: store.read_json(training.folder / "outcome.json") for training in trainings}
+    todo = [training for training in trainings if outcomes[training.folder] is None]
+    # a network counts as its steps, so that the rate is honest; a baseline is one step
+    total = sum(1 if training.settings is None else training.settings.n_steps for training in todo)
+    done = 0.0
+
+    def tick(amount: float) -> None:
+        nonlocal done
+        done += amount
+        progress("learn", done, total)
+
+    if todo:
+        tick(0)
+        groups: dict[tuple, list[_Training]] = {}
+        for training in todo:
+            of_its_own = training.folder if training.model is not None else None
+            groups.setdefault((training.model is None, training.input, training.name, of_its_own), []).append(training)
+        # the short ones last, so that all processes end together
+        longest_first = [groups[key] for key in sorted(groups, key=lambda key: len(groups[key]), reverse=True)]
+        parallel.spread(_train, longest_first, n_workers=n_workers, progress=tick)
+    return [store.read_json(training.folder / "outcome.json") for training in trainings]
+
+
+def _trainings(
+    study: Study, ensemble: Ensemble, equal: Mapping[Input, Labelled], split: Split, folder: Path
+) -> list[_Training]:
+    sets = {(name, EQUAL_ENERGY, EQUAL_ENERGY): data for name, data in equal.items()}
+    for one in trainings(study):
+        inherent, k, glass = one.input == "inherent", one.train_k, one.k_glass
+        for t in one.tested:
+            if (one.input, t, glass) not in sets:
+                sets[one.input, t, glass] = (
+                    null(ensemble, inherent=inherent, k=k, split=split)
+                    if k == glass
+                    else labelled(ensemble, inherent=inherent, k_glass=glass, k_liquid=t)
+                )
+    return [
+        _Training(
+            folder=folder / one.folder,
+            input=one.input,
+            name=one.name,
+            model=one.model,
+            settings=None if one.model is None else learn.recipe(one.model, study.classify.train),
+            seed=_seed(study, one),
+            train_k=one.train_k,
+            k_glass=one.k_glass,
+            control=one.control,
+            train=sets[one.input, one.train_k, one.k_glass].of_runs(split.train),
+            validation={t: sets[one.input, t, one.k_glass].of_runs(split.validation) for t in one.tested},
+            test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
+        )
+        for one in trainings(study)
+    ]
+
+
+def _seed(study: Study, one: Training) -> int:
+    """Return the seed of a network's weights and batches; every replicate has its own."""
+    replicate = (one.replicate,) if one.replicate else ()
+    return int(stream(study.seed, "train", one.input, one.name, one.train_k, *replicate).integers(2**31))
+
+
+def _train(group: list[_Training], tick: parallel.Tick) -> None:
+    """Train the classifiers of a group: one network, or one baseline on every pair of records."""
+    if group[0].model is not None:
+        (training,) = group
+        _keep_outcome(training, lambda: _network(training, tick))
+        return
+    features = _remembered(baselines.BASELINES[group[0].name])
+    for training in group:
+        _keep_outcome(training, lambda training=training: _baseline(training, features))  # type: ignore[misc]
+        tick(1)
+
+
+def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str, list[float]]]:
+    assert training.model is not None
+    assert training.settings is not None
+    known = 0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal known
+        tick(done - known)
+        known = done
+
+    trained = learn.train(
+        training.model,
+        training.train,
+        training.validation[training.train_k],
+        training.settings,
+        seed=training.seed,
+        checkpoints=store.Checkpoints(training.folder),
+        progress=progress,
+    )
+    return (lambda data: learn.predict(trained, data)), trained.history
+
+
+def _baseline(training: _Training, features: Logit) -> tuple[Logit, dict[str, list[float]]]:
+    chosen = training.validation[training.train_k]
+    fitted = baselines.fit(features(training.train), training.train.label, features(chosen), chosen.label)
+    return (lambda data: fitted.logit(features(data))), {}
+
+
+def _remembered(features: Logit) -> Logit:
+    """Return the same features, computed once for each configuration however often it occurs."""
+    known: dict[bytes, np.ndarray] = {}
+
+    def of(data: Labelled) -> np.ndarray:
+        names = [positions.tobytes() for positions in data.positions]
+        new = np.array([name not in known for name in names])
+        if new.any():
+            known.update(zip(np.array(names, object)[new], features(data.take(new)), strict=True))
+        return np.stack([known[name] for name in names])
+
+    return of
+
+
+def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str, list[float]]]]) -> None:
+    """Train one classifier, score it, and write its outcome."""
+    began = time.perf_counter()
+    with store.locked(training.folder):
+        logit, history = train()
+        outcome = {
+            "input": training.input,
+            "model": training.name,
+            "train_k": training.train_k,
+            "glass_k": training.k_glass,
+            "control": training.control,
+            "n_train": len(training.train.label),
+            "settings": None if training.model is None else training.model.model_dump(mode="json"),
+            "train": None if training.settings is None else training.settings.model_dump(mode="json"),
+            "seed": training.seed,
+            "history": history,
+            "scored": [
+                {
+                    "test_k": k,
+                    "validation": _scored(training.validation[k], logit),
+                    "test": _scored(training.test[k], logit),
+                }
+                for k in training.test
+            ],
+        }
+        store.write_json(training.folder / "outcome.json", outcome | {"seconds": time.perf_counter() - began})
+
+
+def _scored(data: Labelled, logit: Logit) -> dict[str, list[float]]:
+    return {"logit": logit(data).tolist(), "label": data.label.tolist(), "run": data.run.tolist()}
+
+
+def averaged(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the outcomes with the replicates of a network made one: their mean logits, and each one's own scores."""
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for outcome in outcomes:
+        key = tuple(outcome[name] for name in ("input", "model", "train_k", "glass_k", "control"))
+        groups.setdefault(key, []).append(outcome)
+    found = []
+    for group in groups.values():
+        scored = []
+        for parts in zip(*(outcome["scored"] for outcome in group), strict=True):
+            both: dict[str, Any] = {"test_k": parts[0]["test_k"]}
+            for which in ("validation", "test"):
+                logits = np.array([part[which]["logit"] for part in parts])
+                both[which] = parts[0][which] | {"logit": logits.mean(axis=0).tolist()}
+            test = both["test"]
+            label = np.array(test["label"])
+            both["each"] = [
+                {"accuracy": scores.accuracy(logit, label), "auc": scores.auc(logit, label)}
+                for logit in (np.array(part["test"]["logit"]) for part in parts)
+            ]
+            scored.append(both)
+        seconds = sum(outcome["seconds"] for outcome in group)
+        found.append(group[0] | {"scored": scored, "seconds": seconds, "n_seeds": len(group)})
+    return found
+
+
+def rows(study: Study, T: Float64[np.ndarray, " t"], outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row of the classification table for every classifier and every pair of records it was scored on.
+
+    Beside a row of a network stands the difference between its AUC and that of the energy alone, trained and tested on
+    the same pair, by resampling the same runs.
+
+    Args:
+        study: The investigation.
+        T: Bath temperature of every record.
+        outcomes: What :func:`learn_all` returned.
+    """
+    made_one = averaged(outcomes)
+    energies = {
+        (one["input"], one["train_k"], one["glass_k"], one["control"], scored["test_k"]): scored["test"]["logit"]
+        for one in made_one
+        if one["model"] in _OTHER_ENERGY.values()
+        for scored in one["scored"]
+    }
+    return [row for outcome in made_one for row in _rows(study, T, outcome, energies)]
+
+
+def _rows(
+    study: Study, T: Float64[np.ndarray, " t"], outcome: dict[str, Any], energies: Mapping[tuple, list[float]]
+) -> list[dict[str, Any]]:
+    rows = []
+    for scored in outcome["scored"]:
+        logit, label, of_run = (np.array(scored["test"][name]) for name in ("logit", "label", "run"))
+        rng = stream(study.seed, "score", outcome["input"], outcome["model"], outcome["train_k"], scored["test_k"])
+        plain = scores.score(logit, label, of_run, rng=rng)
+        chosen = scored["validation"]
+        threshold = scores.rethreshold(np.array(chosen["logit"]), np.array(chosen["label"]))
+        moved = scores.score(logit, label, of_run, rng=rng, threshold=threshold)
+        key = (outcome["input"], outcome["train_k"], outcome["glass_k"], outcome["control"], scored["test_k"])
+        beside = None
+        if key in energies and outcome["settings"] is not None:
+            beside = asdict(scores.compare(logit, np.array(energies[key]), label, of_run, rng=rng).auc)
+        rows.append(
+            {
+                "input": outcome["input"],
+                "model": outcome["model"],
+                "train_k": outcome["train_k"],
+                "test_k": scored["test_k"],
+                "glass_k": outcome["glass_k"],
+                "train_T": _temperature(T, outcome["train_k"]),
+                "test_T": _temperature(T, scored["test_k"]),
+                "n_test": plain.n_test,
+                "n_test_runs": plain.n_runs,
+                "accuracy": asdict(plain.accuracy),
+                "auc": asdict(plain.auc),
+                "auc_minus_energy": beside,
+                "accuracy_rethresholded": asdict(moved.accuracy),
+                "seconds": outcome["seconds"],
+                "control": outcome["control"],
+                "n_seeds": outcome["n_seeds"],
+                "each_seed": scored["each"],
+            }
+        )
+    return rows
+
+
+def _temperature(T: Float64[np.ndarray, " t"], k: int) -> float | None:
+    """Return the temperature of a record; the two of equal energy have their own."""
+    return None if k == EQUAL_ENERGY else float(T[k - 1])
+
+
+def learning_curve(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return the history of one network's training, with all its settings as a caption."""
+    words = {**outcome["settings"], **outcome["train"], "seed": outcome["seed"], "n_train": outcome["n_train"]}
+    flat = {name: value for name, value in words.items() if not isinstance(value, dict)}
+    flat |= {f"{name}.{key}": v for name, value in words.items() if isinstance(value, dict) for key, v in value.items()}
+    return {
+        "input": outcome["input"],
+        "model": outcome["model"],
+        "train_k": outcome["train_k"],
+        "glass_k": outcome["glass_k"],
+        "caption": ", ".join(f"{name} = {value}" for name, value in flat.items()),
+        "history": outcome["history"],
+    }

@@ -1,0 +1,386 @@
+"""One classifier at a time on the runs of a study: train, go on from another, evaluate, sweep, cross-validate.
+
+Everything is kept below the folder of the study, beside what the study itself keeps, and found again by a second call::
+
+    out/trained/NAME/   checkpoints and outcome.json of one training
+        sweeps/NAME/    a sweep: see vitrify.sweep
+        folds/NAME/     a cross-validation: one folder a fold, and folds.json
+        figures/        learning curves, leaderboards, reliability and folds
+
+Validation runs are all that is scored, unless test runs are asked for by name.
+"""
+
+__all__ = ["Averaging", "Task", "cross_validate", "data", "evaluate", "sweep", "train"]
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vitrify import baselines, classify, dataset, learn, learning_figures, report, scores, store, study, sweep_figures
+from vitrify import evaluate as evaluation
+from vitrify import sweep as sweeps
+from vitrify.dataset import Labelled, Split
+from vitrify.evaluate import Averaging
+from vitrify.models import MODELS, Network
+from vitrify.settings import Input, Study, split
+from vitrify.system import stream
+from vitrify.training import summary
+
+Progress = Callable[[str, float, float], None]
+Part = Literal["train", "validation", "test", "all"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What is told apart: the glass record of a study and a liquid one.
+
+    Args:
+        input: Configurations shown.
+        k: Record labelled liquid, counted from 1; 0 is the pair of equal energy, if the study has one.
+    """
+
+    input: Input
+    k: int
+
+    @property
+    def name(self) -> str:
+        """How it is called in the names of folders."""
+        return f"{self.input}-" + ("equal-energy" if self.k == classify.EQUAL_ENERGY else f"k{self.k:03d}")
+
+
+def data(chosen: Study, out: Path, task: Task, *, n_workers: int, progress: Progress) -> Labelled:
+    """Return the configurations of all runs, simulating those that are missing.
+
+    Raises:
+        ValueError: The study has no such record.
+        store.DamagedFileError: A file of an earlier call cannot be read.
+    """
+    last, glass = chosen.simulate.bath.n_frames, chosen.classify.k_glass
+    if task.k == classify.EQUAL_ENERGY and chosen.equal_energy is None:
+        raise ValueError("k = 0 is the pair of equal energy, and the study has none: give it a table [equal_energy]")
+    if not 0 <= task.k <= last or task.k == glass:
+        raise ValueError(f"k must be a record of the study, 1 to {last}, other than its glass {glass}; got {task.k}")
+    study.simulate(chosen, out, n_workers=n_workers, progress=progress)
+    if task.k == classify.EQUAL_ENERGY:
+        return study.matched(chosen, out, n_workers=n_workers, progress=progress)[1][task.input]
+    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=(task.k, glass))
+    return dataset.labelled(ensemble, inherent=task.input == "inherent", k_glass=glass, k_liquid=task.k)
+
+
+def network(chosen: Study, kind: str) -> Network:
+    """Return the settings of a network: those of the study, or the defaults of its kind.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    if kind not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}; got {kind!r}")
+    return next((model for model in chosen.models if model.kind == kind), MODELS[kind]())
+
+
+def train(
+    chosen: Study,
+    out: Path,
+    task: Task,
+    *,
+    kind: str,
+    seed: int = 0,
+    called: str | None = None,
+    parent: tuple[Path, Literal["last", "best"]] | None = None,
+    n_workers: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the outcome of one training, going on from its last checkpoint if it was interrupted.
+
+    Args:
+        chosen: The study whose runs, split, networks and training settings are used.
+        out: Its folder.
+        task: What is told apart.
+        kind: Kind of network.
+        seed: Draws weights, batches and symmetries.
+        called: Name of the folder; by default of the task, network and seed, and of the stage in the lineage.
+        parent: Folder of a training to begin from, and whether from its ``best`` or its ``last`` state.
+        n_workers: Processes that simulate what is missing.
+        progress: Told the steps taken.
+
+    Returns:
+        The contents of ``outcome.json``: settings, digest of the data, ``lineage`` (the oldest training first),
+        history with its summary, and the scores on the validation runs with those of the energy beside them.
+
+    Raises:
+        ValueError: The folder holds a training of other settings or data, or the parent cannot be continued.
+    """
+    model, everything, parts = network(chosen, kind), *_parts(chosen, out, task, n_workers, progress)
+    settings = learn.recipe(model, chosen.classify.train)
+    begun = (
+        None
+        if parent is None
+        else learn.Parent(name=parent[0].name, checkpoints=store.Checkpoints(parent[0]), which=parent[1])
+    )
+    stage = "" if begun is None else f"-T{len(_outcome(parent[0])['lineage']) + 2}" if parent else ""
+    folder = out / "trained" / (called or f"{task.name}-{kind}-S{seed}{stage}")
+    with store.locked(folder):
+        trained = learn.train(
+            model,
+            everything.of_runs(parts.train),
+            everything.of_runs(parts.validation),
+            settings,
+            seed=int(stream(chosen.seed, "workbench", task.name, kind, seed).integers(2**31)),
+            checkpoints=store.Checkpoints(folder),
+            parent=begun,
+            progress=lambda done, total: progress("train", done, total),
+        )
+        outcome = {
+            "name": folder.name,
+            "input": task.input,
+            "train_k": task.k,
+            "glass_k": chosen.classify.k_glass,
+            "model": kind,
+            "settings": model.model_dump(mode="json"),
+            "train": settings.model_dump(mode="json"),
+            "seed": seed,
+            "labels": learn.LABELS,
+            "data": everything.digest,
+            "lineage": [asdict(one) for one in trained.parents],
+            "history": trained.history,
+            "summary": summary(trained.history),
+            "scores": _scored(
+                chosen, everything, parts, "validation", task, {kind: lambda shown: learn.predict(trained, shown)}
+            ),
+        }
+        store.write_json(folder / "outcome.json", outcome)
+    entry = outcome | {"caption": _caption(outcome)}
+    figure = learning_figures.training_curves(entry)
+    report.save(figure, _made(out / "figures"), f"trained_{folder.name}", trained.history)
+    return dict(store.read_json(folder / "outcome.json"))
+
+
+def evaluate(
+    chosen: Study,
+    out: Path,
+    task: Task,
+    folders: Sequence[Path],
+    *,
+    part: Part = "validation",
+    averaging: Averaging | None = None,
+    n_workers: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the scores of trained networks, each alone and averaged, on the runs of any study; nothing is trained.
+
+    Args:
+        chosen: The study whose runs are scored; not necessarily the one that trained the networks.
+        out: Its folder.
+        task: What is told apart.
+        folders: Folders of trainings.
+        part: Runs that are scored. Threshold and temperature are always fitted on the validation runs.
+        averaging: Symmetries and shifts that each network looks at a configuration under.
+        n_workers: Processes that simulate what is missing.
+        progress: Told the records kept of what is missing.
+
+    Raises:
+        ValueError: A folder holds no finished training, or the networks were trained with other labels.
+    """
+    everything, parts = _parts(chosen, out, task, n_workers, progress)
+    outcomes = [_outcome(folder) for folder in folders]
+    networks = [
+        learn.restore(MODELS[one["model"]].model_validate(one["settings"]), store.Checkpoints(folder))
+        for one, folder in zip(outcomes, folders, strict=True)
+    ]
+    looks = averaging or Averaging()
+
+    def member(place: int) -> evaluation.Scorer:
+        return lambda shown: evaluation.averaged(networks[place], shown, looks)
+
+    def together(shown: Labelled) -> np.ndarray:
+        return evaluation.combine(evaluation.members(networks, shown, looks), over=looks.over)
+
+    scorers = {one["name"]: member(place) for place, one in enumerate(outcomes)}
+    if len(networks) > 1:
+        scorers["averaged"] = together
+    chooses = everything.of_runs(parts.validation)
+    last = list(scorers)[-1]
+    scorers[f"{last}, calibrated"] = evaluation.calibrated(scorers[last], chooses, move_threshold=True)
+    shown = _part(everything, parts, part)
+    rng = stream(chosen.seed, "evaluate", task.name, part)
+    tables = {
+        name: asdict(evaluation.reliability(scorers[name](shown), shown.label, shown.run, rng=rng))
+        for name in (last, f"{last}, calibrated")
+    }
+    return {
+        "networks": [str(folder) for folder in folders],
+        "input": task.input,
+        "k": task.k,
+        "part": part,
+        "averaging": looks.model_dump(mode="json"),
+        "labels": learn.LABELS,
+        "data": everything.digest,
+        "trained_on_these_data": [one["data"] == everything.digest for one in outcomes],
+        "scores": _scored(chosen, everything, parts, part, task, scorers),
+        "reliability": tables,
+    }
+
+
+def sweep(chosen: Study, out: Path, task: Task, *, kind: str, n_workers: int, progress: Progress) -> dict[str, Any]:
+    """Return the leaderboard of the study's sweep for one network, and draw it.
+
+    Raises:
+        ValueError: The study has no table ``[sweep]``, or a path or value in it is refused.
+    """
+    if chosen.sweep is None:
+        raise ValueError("the study has nothing to sweep: give it a table [sweep] with a space of settings")
+    everything, parts = _parts(chosen, out, task, n_workers, progress)
+    folder = out / "sweeps" / f"{task.name}-{kind}"
+    results = sweeps.run(
+        chosen.sweep,
+        network(chosen, kind),
+        chosen.classify.train,
+        everything.of_runs(parts.train),
+        everything.of_runs(parts.validation),
+        folder,
+        seed=chosen.seed,
+        n_workers=n_workers,
+        progress=progress,
+    )
+    drawn = {"leaderboard": sweep_figures.leaderboard_figure, "sweep": sweep_figures.parallel_coordinates}
+    for name, draw in drawn.items():
+        report.save(draw(results), _made(out / "figures"), f"{name}_{folder.name}", {})
+    return results | {"folder": str(folder)}
+
+
+def cross_validate(
+    chosen: Study,
+    out: Path,
+    task: Task,
+    *,
+    kinds: Sequence[str],
+    n_folds: int = 5,
+    n_inner: int = 0,
+    n_workers: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the table of a cross-validation by run: every run is tested once.
+
+    Args:
+        chosen: The study; its own split plays no part.
+        out: Its folder.
+        task: What is told apart.
+        kinds: Networks and baselines. With ``n_inner``, each fold chooses among them for itself.
+        n_folds: Parts the runs are dealt into.
+        n_inner: Parts inside the training and validation runs of each fold; 0 does not nest.
+        n_workers: Processes that simulate what is missing.
+        progress: Told the fits made.
+
+    Raises:
+        ValueError: There is no such network or baseline, or too few runs.
+    """
+    everything = data(chosen, out, task, n_workers=n_workers, progress=progress)
+    nested = (
+        dataset.nested_folds(chosen.simulate.n_runs, n_folds=n_folds, n_inner=n_inner, seed=chosen.seed)
+        if n_inner
+        else []
+    )
+    splits = [one.outer for one in nested] or dataset.folds(chosen.simulate.n_runs, n_folds=n_folds, seed=chosen.seed)
+    place = out / "folds" / f"{task.name}-{n_folds}x{n_inner}"
+    done, total = 0, n_folds * (len(kinds) if not n_inner else len(kinds) * n_inner + 1)
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        progress("cross-validate", done, total)
+
+    fits = {kind: _fit(chosen, kind, task, place / kind, tick) for kind in kinds}
+    if nested:
+        fits = {"chosen inside": evaluation.chosen_inside(fits, everything, nested)}
+    results: dict[str, Any] = {"input": task.input, "k": task.k, "n_folds": n_folds, "n_inner": n_inner, "table": []}
+    for name, fit in fits.items():
+        rng = stream(chosen.seed, "folds", task.name, name)
+        found = evaluation.cross_validate(fit, everything, splits, rng=rng)
+        results["table"] += [{"model": name} | row for row in evaluation.table(found)]
+    store.write_json(_made(place) / "folds.json", results)
+    return dict(store.read_json(place / "folds.json"))
+
+
+def _parts(chosen: Study, out: Path, task: Task, n_workers: int, progress: Progress) -> tuple[Labelled, Split]:
+    """Return the configurations of all runs and the study's split of them."""
+    return data(chosen, out, task, n_workers=n_workers, progress=progress), split(chosen)
+
+
+def _part(everything: Labelled, parts: Split, part: Part) -> Labelled:
+    return everything if part == "all" else everything.of_runs(getattr(parts, part))
+
+
+def _scored(
+    chosen: Study,
+    everything: Labelled,
+    parts: Split,
+    part: Part,
+    task: Task,
+    scorers: Mapping[str, evaluation.Scorer],
+) -> list[dict[str, Any]]:
+    """Return the scores of classifiers on some runs, with the energy's and the difference from it."""
+    energy = "e_pot" if task.input == "thermal" else "e_is"
+    fit = _fit(chosen, energy, task, Path(), lambda: None)
+    trains, chooses = everything.of_runs(parts.train), everything.of_runs(parts.validation)
+    everyone = {**scorers, energy: fit(trains, chooses, fold=())}
+    shown, found = _part(everything, parts, part), []
+    known = everyone[energy](shown)
+    for name, scorer in everyone.items():
+        logit, rng = scorer(shown), stream(chosen.seed, "workbench", task.name, part, name)
+        one = scores.score(logit, shown.label, shown.run, rng=rng)
+        beside = None if name == energy else asdict(scores.compare(logit, known, shown.label, shown.run, rng=rng).auc)
+        found.append({"model": name, "part": part} | asdict(one) | {"auc_minus_energy": beside})
+    return found
+
+
+def _fit(chosen: Study, kind: str, task: Task, folder: Path, tick: Callable[[], None]) -> evaluation.Fit:
+    """Return what fits a baseline, or trains a network in a folder of its own for each fold."""
+    if kind in baselines.BASELINES:
+
+        def fit_baseline(train: Labelled, validation: Labelled, *, fold: tuple[int, ...]) -> evaluation.Scorer:  # noqa: ARG001
+            features = baselines.BASELINES[kind]
+            fitted = baselines.fit(features(train), train.label, features(validation), validation.label)
+            tick()
+            return lambda shown: fitted.logit(features(shown))
+
+        return fit_baseline
+    model = network(chosen, kind)
+
+    def fit_network(train: Labelled, validation: Labelled, *, fold: tuple[int, ...]) -> evaluation.Scorer:
+        trained = learn.train(
+            model,
+            train,
+            validation,
+            learn.recipe(model, chosen.classify.train),
+            seed=int(stream(chosen.seed, "folds", task.name, kind, *fold).integers(2**31)),
+            checkpoints=store.Checkpoints(_made(folder / "-".join(map(str, fold)))),
+        )
+        tick()
+        return lambda shown: learn.predict(trained, shown)
+
+    return fit_network
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _outcome(folder: Path) -> dict[str, Any]:
+    outcome = store.read_json(folder / "outcome.json")
+    if outcome is None:
+        raise ValueError(
+            f"{folder} holds no finished training: there is no outcome.json in it; train the network first"
+        )
+    outcome = dict(outcome)
+    if outcome.get("settings") is None:
+        raise ValueError(f"{folder} holds a baseline, {outcome['model']}: name the folder of a network")
+    return {"lineage": [], "name": folder.name, "data": None} | outcome
+
+
+def _caption(outcome: Mapping[str, Any]) -> str:
+    words = {**outcome["settings"], **outcome["train"], "seed": outcome["seed"]}
+    return ", ".join(f"{name} = {value}" for name, value in words.items())
