@@ -5,7 +5,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-slow test-all check bench validate docs clean
+.PHONY: quickstart test test-slow test-all check bench benchmark validate docs clean
 
 quickstart: .venv/installed
 	$(BIN)/vitrify quickstart --out quickstart
@@ -26,6 +26,9 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+
+benchmark: .venv/installed-dev
+	$(BIN)/python -m benchmarks.results
 
 validate: .venv/installed-dev
 	$(BIN)/python -m validation

@@ -34,6 +34,7 @@ def row(name, model, train_k, test_k, *, accuracy, auc, moved=None, control=Fals
         "auc_minus_energy": None if model in BASELINES else {"value": 0.01, "low": -0.05, "high": 0.07, "p": 0.7},
         "accuracy_rethresholded": estimate(accuracy if moved is None else moved),
         "seconds": 1.5,
+        "cpu_s": 1.4,
         "control": control,
         "n_seeds": 1,
         "each_seed": [{"accuracy": accuracy, "auc": auc}],

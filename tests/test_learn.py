@@ -542,7 +542,7 @@ def _variants(folder, ready):
     data = lattices(0), lattices(1, n_runs=4)
     ready.send(True)
     for number, (model, settings) in enumerate(VARIANTS):
-        settings = settings.model_copy(update={"n_steps": 60, "batch_size": 6, "evaluate_every": 5, "enough": 0.0})
+        settings = settings.model_copy(update={"n_steps": 30, "batch_size": 6, "evaluate_every": 5, "enough": 0.0})
         train(model, *data, settings, seed=3, checkpoints=store.Checkpoints(folder / str(number)))
 
 

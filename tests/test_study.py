@@ -25,7 +25,10 @@ def _stop_at(place: str, amount: float) -> Callable[[str, float, float], None]:
 
 
 def without_timing(results: dict) -> dict:
-    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in results["classification"]]
+    rows = [
+        {name: value for name, value in row.items() if name not in ("seconds", "cpu_s")}
+        for row in results["classification"]
+    ]
     curves = [
         curve | {"history": {name: column for name, column in curve["history"].items() if name != "seconds"}}
         for curve in results["learning_curves"]

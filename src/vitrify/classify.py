@@ -264,7 +264,7 @@ def _remembered(features: Logit) -> Logit:
 
 def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str, list[float]]]]) -> None:
     """Train one classifier, score it, and write its outcome."""
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     with store.locked(training.folder):
         logit, history = train()
         outcome = {
@@ -287,7 +287,8 @@ def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str
                 for k in training.test
             ],
         }
-        store.write_json(training.folder / "outcome.json", outcome | {"seconds": time.perf_counter() - began})
+        spent = {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - began_cpu}
+        store.write_json(training.folder / "outcome.json", outcome | spent)
 
 
 def _scored(data: Labelled, logit: Logit) -> dict[str, list[float]]:
@@ -315,8 +316,8 @@ def averaged(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 for logit in (np.array(part["test"]["logit"]) for part in parts)
             ]
             scored.append(both)
-        seconds = sum(outcome["seconds"] for outcome in group)
-        found.append(group[0] | {"scored": scored, "seconds": seconds, "n_seeds": len(group)})
+        spent = {name: sum(outcome[name] for outcome in group) for name in ("seconds", "cpu_s")}
+        found.append(group[0] | spent | {"scored": scored, "n_seeds": len(group)})
     return found
 
 
@@ -372,6 +373,7 @@ def _rows(
                 "auc_minus_energy": beside,
                 "accuracy_rethresholded": asdict(moved.accuracy),
                 "seconds": outcome["seconds"],
+                "cpu_s": outcome["cpu_s"],
                 "control": outcome["control"],
                 "n_seeds": outcome["n_seeds"],
                 "each_seed": scored["each"],

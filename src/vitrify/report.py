@@ -5,7 +5,7 @@ every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report
 number on the page is one of ``results.json``.
 """
 
-__all__ = ["conclusions", "save", "write"]
+__all__ = ["conclusions", "name_of_model", "save", "write"]
 
 import base64
 import csv
@@ -390,10 +390,11 @@ def _rows(results: Results, name: str, model: str | None = None) -> list[Results
 
 
 def _name(row: Results) -> str:
-    return _name_of_model(row["model"])
+    return name_of_model(row["model"])
 
 
-def _name_of_model(model: str) -> str:
+def name_of_model(model: str) -> str:
+    """Return how a model is called in text."""
     return figures.MODEL_NAMES.get(model, model)
 
 
@@ -438,7 +439,7 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
 
 def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"interval": _interval, "difference": _difference, "model": _name_of_model}
+    environment.filters |= {"interval": _interval, "difference": _difference, "model": name_of_model}
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         results=results,

@@ -1,0 +1,87 @@
+"""The reference benchmark: run the shipped study ``benchmark`` and write its table and figure into the documentation.
+
+A second call only writes. Interrupted, the same command goes on.
+"""
+
+__all__ = ["table", "write"]
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from vitrify import parallel, study
+from vitrify.report import name_of_model
+from vitrify.settings import named
+
+_DOCS = Path(__file__).parents[1] / "docs"
+_MARK = "<!-- table -->"
+_COLUMNS = ("model", "accuracy", "AUC", "AUC - energy's", "p", "n", "CPU s")
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of one table, a classifier each."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
+    for row in rows:
+        apart = row["auc_minus_energy"]
+        beside = ("", "") if apart is None else (f"{apart['value']:+.3f} {_range(apart, '+.3f')}", f"{apart['p']:.2g}")
+        words = (
+            name_of_model(row["model"]),
+            *(f"{row[score]['value']:.3f} {_range(row[score], '.3f')}" for score in ("accuracy", "auc")),
+            *beside,
+            str(row["n_test"]),
+            f"{row['cpu_s']:.1f}",
+        )
+        lines.append("| " + " | ".join(words) + " |")
+    return lines
+
+
+def write(results: dict[str, Any], out: Path, docs: Path = _DOCS) -> None:
+    """Write the tables after the mark in ``docs/benchmark.md``, and the figure beside the others.
+
+    Args:
+        results: The contents of ``results.json``.
+        out: Folder of the study.
+        docs: Folder of the documentation.
+    """
+    lines = [_MARK, ""]
+    for name in ("inherent", "thermal"):
+        rows = [row for row in results["classification"] if row["input"] == name]
+        for k in sorted({row["test_k"] for row in rows if not row["control"]}):
+            chosen = [row for row in rows if not row["control"] and row["train_k"] == row["test_k"] == k]
+            lines += [f"### {name.capitalize()}, k = {k}, T = {chosen[0]['test_T']:.3f}", "", *table(chosen), ""]
+        equal = [row for row in results["equal_energy"]["rows"] if row["input"] == name]
+        lines += [f"### {name.capitalize()}, equal energy", "", *table(equal), ""]
+        same = [row for row in rows if row["control"] and row["train_k"] == row["glass_k"]]
+        lines += [f"### {name.capitalize()}, same class", "", *table(same), ""]
+    lines += ["### What the numbers support", "", *(f"- {sentence}" for sentence in results["conclusions"]), ""]
+    page = docs / "benchmark.md"
+    before = page.read_text("utf-8").partition(_MARK)[0]
+    page.write_text(before + "\n".join(lines), encoding="utf-8")
+    shutil.copyfile(out / "figures" / "progress.png", docs / "img" / "benchmark.png")
+
+
+def _range(estimate: dict[str, float], form: str) -> str:
+    return f"[{estimate['low']:{form}}, {estimate['high']:{form}}]"
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder of the study")
+    parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
+    given = parser.parse_args()
+    console = Console(stderr=True)
+
+    def progress(stage: str, done: float, total: float) -> None:
+        console.print(f"{stage}: {done:.0f} of {total:.0f}", end="\r")
+
+    results = study.run(named("benchmark"), given.out, n_workers=given.workers, progress=progress)
+    write(results, given.out)
+    print("\n".join(results["conclusions"]))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
