@@ -69,10 +69,10 @@ def _tables(schema, path, definitions):
             nested.append((inner, definitions[table["$ref"].rpartition("/")[2]]))
         elif "$ref" in setting.get("items", {}):
             nested.append((f"[{inner}]", definitions[setting["items"]["$ref"].rpartition("/")[2]]))
-        elif "discriminator" in setting.get("items", {}):
-            mapping = setting["items"]["discriminator"]["mapping"]
+        elif "discriminator" in (one := setting.get("items", setting)):
             nested += [
-                (f'{inner}, kind = "{kind}"', definitions[ref.rpartition("/")[2]]) for kind, ref in mapping.items()
+                (f'{inner}, kind = "{kind}"', definitions[ref.rpartition("/")[2]])
+                for kind, ref in one["discriminator"]["mapping"].items()
             ]
         else:
             default = _value(setting.get("default")) if name not in schema.get("required", ()) else "to be named"
@@ -81,7 +81,8 @@ def _tables(schema, path, definitions):
     if "kind = " in path:
         table, _, rest = path.partition(", ")
         kind, dot, view = rest.partition(".")
-        title = f"### `[[{table}]]` with `{kind}`" + (f": `{view}`" if dot else "")
+        brackets = f"[[{table}]]" if table == "models" else f"[{table}]"
+        title = f"### `{brackets}` with `{kind}`" + (f": `{view}`" if dot else "")
     first_line = schema.get("description", "").partition("\n")[0]
     yield "\n".join([title, "", first_line, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
     for inner, definition in nested:

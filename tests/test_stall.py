@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from tests.test_learn import lattices
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from tests.test_learn import lattices
 from vitrify.learn import Train, recipe, train
 from vitrify.models import Swanson2018
 
