@@ -6,7 +6,7 @@ drawn anew, graphs and descriptors are kept. Scoring is `learn.predict`, from po
 are handed finished pictures and graphs. Those of the log have one size: their speed does not depend on N.
 """
 
-__all__ = ["measure"]
+__all__ = ["COARSE", "measure"]
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from benchmarks.engine import Row, row
 from vitrify import dynamics
 from vitrify.dataset import Labelled
 from vitrify.learn import Train, Trained, predict, recipe, train
-from vitrify.models import MODELS, MPNN, Model, Swanson2018
+from vitrify.models import CNN, MODELS, MPNN, Model, Swanson2018
 from vitrify.potentials import MIXTURES
 from vitrify.system import Configuration, stream
 from vitrify.views import Graph, Image, log_picture
@@ -35,6 +35,9 @@ _TURN_S = 0.3
 _STEP_PARTICLES = 100_000  # a turn of training takes as many steps as show this many particles, and at least two
 _LOG = "swanson2018 in eager PyTorch"
 
+COARSE = "cnn at 4 px/sigma"
+"""Resolution enough for thermal pictures, and about that of the log's; inherent structures need the default of 8."""
+
 Program = Callable[[], float]  # works for a turn, and returns how many things a second
 
 
@@ -43,7 +46,7 @@ def measure() -> list[Row]:
     with _one_thread():
         rows = drawing(pixels=(64, 128, 250)) + neighbours(sizes=(400, 1000, 4320))
         rows += networks(sizes=(400, 4320), batch_size=50)
-        rows += networks(sizes=(400, 4320), batch_size=10, kinds=("cnn",))
+        rows += networks(sizes=(400, 4320), batch_size=10, names=(COARSE,))
         return rows + messages(sizes=(400, 1000, 4320), batch_size=16)
 
 
@@ -84,9 +87,11 @@ def neighbours(*, sizes: tuple[int, ...]) -> list[Row]:
 
 
 def networks(
-    *, sizes: tuple[int, ...], batch_size: int, kinds: tuple[str, ...] = tuple(MODELS), pixels: int = 250
+    *, sizes: tuple[int, ...], batch_size: int, names: tuple[str, ...] = (*MODELS, COARSE), pixels: int = 250
 ) -> list[Row]:
     """Return configurations per second in training and in scoring, beside the log's network in plain eager PyTorch."""
+    models: dict[str, Model] = {kind: model() for kind, model in MODELS.items()}
+    models |= {"swanson2018": Swanson2018(pixels=pixels), COARSE: CNN(view=Image(pixels_per_sigma=4))}
     sets = {n: _ensemble(n, n_frames=batch_size) for n in sizes}
     data = sets[max(sizes)]
     pictures, label = (
@@ -101,10 +106,9 @@ def networks(
         ("scoring", partial(peers.score, network, pictures)),
     ):
         programs = {_LOG: _rate(theirs, batch_size)}
-        for kind in kinds:
-            model = MODELS[kind]() if kind != "swanson2018" else Swanson2018(pixels=pixels)
-            for n in sizes if kind != "swanson2018" else sizes[:1]:
-                programs[f"{kind} {task}, N = {n}, batch {batch_size}"] = _ours(task, model, sets[n])
+        for name in names:
+            for n in sizes if name != "swanson2018" else sizes[:1]:
+                programs[f"{name} {task}, N = {n}, batch {batch_size}"] = _ours(task, models[name], sets[n])
         rates = _take_turns(programs)
         rows += [row(name, "configurations/s", _LOG, rate, rates[_LOG]) for name, rate in rates.items() if name != _LOG]
     return rows

@@ -50,7 +50,10 @@ def test_neighbours_are_timed_beside_two_peers():
 @pytest.mark.usefixtures("_short")
 def test_every_network_is_timed_beside_the_logs():
     rows = learning.networks(sizes=(100,), batch_size=4, pixels=32)
-    check(rows, [f"{kind} {task}, N = 100, batch 4" for task in ("training", "scoring") for kind in MODELS])
+    check(
+        rows,
+        [f"{name} {task}, N = 100, batch 4" for task in ("training", "scoring") for name in (*MODELS, learning.COARSE)],
+    )
 
 
 @pytest.mark.usefixtures("_short")

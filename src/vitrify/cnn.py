@@ -137,8 +137,8 @@ class _ConvolutionalNetwork(nn.Module):
     def __init__(self, settings: CNN) -> None:
         super().__init__()
         width = settings.width
+        self.first = nn.Conv2d(len(settings.view.radius), width, 6, stride=4, bias=False)
         self.features = nn.Sequential(
-            nn.Conv2d(len(settings.view.radius), width, 6, stride=4, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, 2 * width, 4, stride=2, bias=False),
@@ -150,10 +150,15 @@ class _ConvolutionalNetwork(nn.Module):
         self.readout = nn.Sequential(nn.BatchNorm1d(4 * width), nn.Linear(4 * width, 1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def last_layer(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, "b f p q"]:
+        """Return the last layer of convolutions, one cell per stride of the box."""
+        h = pictures.to(memory_format=torch.channels_last).float()
+        h = nn.functional.conv2d(h, self.first.weight * (2 / 255), stride=self.first.stride)  # ink counts from 0 to 2
+        return self.features(h)  # type: ignore[no-any-return]
+
     def forward(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
         """Return the logit of each picture."""
-        h = pictures.to(memory_format=torch.channels_last).to(torch.float32).mul_(2 / 255).sub_(1)
-        h = self.features(h).permute(0, 2, 3, 1).flatten(1, 2).float()  # as it lies in memory
+        h = self.last_layer(pictures).permute(0, 2, 3, 1).flatten(1, 2).float()  # as it lies in memory
         pooled = torch.cat([h.mean(1), h.square().mean(1)], 1)
         return self.readout(pooled).float().squeeze(1)  # type: ignore[no-any-return]
 

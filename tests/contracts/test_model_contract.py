@@ -101,7 +101,7 @@ def test_a_sample_scores_the_same_alone_and_in_a_batch(model, network, d):
     positions = sample(d=d)
     together = scores(model, network, positions)
     alone = np.concatenate([scores(model, network, positions[i : i + 1]) for i in range(len(positions))])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5 * np.abs(alone).max())  # of large sums' difference
 
 
 def test_the_order_of_the_particles_does_not_matter(model, network, d):
@@ -224,5 +224,5 @@ def test_the_cnn_does_not_see_shifts_by_whole_strides(shift):
 def test_the_cnns_last_layer_has_one_cell_per_stride():
     model = CNN()
     (pictures,) = model.inputs(sample(n_frames=2), SPECIES, cube(2))
-    h = model.build(seed=0).features(pictures.float())
+    h = model.build(seed=0).last_layer(pictures)
     assert h.shape[2:] == (8, 8)
