@@ -115,6 +115,20 @@ def test_the_bath_is_integrated_exactly(protocol: dict[str, Any], kept: int) -> 
     assert _core_s(planned, "writing") == pytest.approx(0.3 + 0.01 * (bath.n_frames - kept), rel=1e-12)
 
 
+def test_the_fast_cooling_of_equal_energy_is_counted(tmp_path: Path) -> None:
+    chosen = Study.model_validate(TINY.model_dump() | {"equal_energy": {"n_steps": 1_000, "n_frames": 10}})
+    assert len(calibrate.left(chosen, tmp_path).fast) == 16
+    runs = dict.fromkeys(range(16), 0)
+    alone, beside = (_estimate(chosen, replace(_only(runs), fast=fast)) for fast in ({}, runs))
+    started = 0.5 + chosen.simulate.n_equilibrate * (1e-3 + 3e-3 * chosen.simulate.bath.T_start)
+    ramp = _core_s(alone, "cooling") / 16 - started
+    assert _core_s(beside, "cooling") - _core_s(alone, "cooling") == pytest.approx(16 * (started + ramp / 4))
+    assert _core_s(beside, "minimising") - _core_s(alone, "minimising") == pytest.approx(
+        16 * sum(0.2 + 0.1 * chosen.fast.bath.T(k) for k in range(1, 11))  # type: ignore[union-attr]
+    )
+    assert (alone.n_runs, beside.n_runs) == (16, 32)
+
+
 def test_speed_is_a_line_between_rungs_and_flat_beyond_them() -> None:
     engine = replace(_calibration().engine, T=np.array([0.5, 1.0]), step_s=np.array([1.0, 2.0]), minimise_s=np.zeros(2))
     cool = {"T_start": 1.5, "T_end": 0.1, "n_steps": 1_400, "n_frames": 10}

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -112,6 +112,7 @@ class Left:
 
     Args:
         runs: Records kept of every run that is not finished.
+        fast: The same of the fast cooling, if the study asks for equal energy.
         trainings: The classifiers to train.
         report: Whether there are scores to compute and a report to write.
     """
@@ -119,11 +120,12 @@ class Left:
     runs: Mapping[int, int]
     trainings: tuple[Training, ...]
     report: bool
+    fast: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def nothing(self) -> bool:
         """Whether the study is done."""
-        return not (self.runs or self.trainings or self.report)
+        return not (self.runs or self.fast or self.trainings or self.report)
 
 
 def left(study: Study, out: Path) -> Left:
@@ -133,14 +135,19 @@ def left(study: Study, out: Path) -> Left:
         store.DamagedFileError: A file of an earlier call cannot be read.
     """
     settings, root = study.simulate, out / "data"
-    runs = dict.fromkeys(range(settings.n_runs), 0)
-    if root.is_dir():  # looking must not make it
-        runs = store.unfinished(root, settings, seed=study.seed)
+
+    def unfinished(one: Simulate) -> Mapping[int, int]:
+        if root.is_dir():  # looking must not make it
+            return store.unfinished(root, one, seed=study.seed)
+        return dict.fromkeys(range(one.n_runs), 0)
+
+    runs = unfinished(settings)
     if settings.bath.P_start is not None:  # no classifiers: every record has a box of its own
         return Left(runs=runs, trainings=(), report=False)
     todo = [one for one in trainings(study) if not (out / "models" / one.folder / "outcome.json").exists()]
     done = not runs and finished(study, out)
-    return Left(runs=runs, trainings=() if done else tuple(todo), report=not done)
+    fast = {} if done or study.fast is None else unfinished(study.fast)
+    return Left(runs=runs, trainings=() if done else tuple(todo), report=not done, fast=fast)
 
 
 def existing(folder: Path) -> Path:
@@ -219,7 +226,8 @@ def calibrate(
     on_card = settings.device == "cuda" and cuda.available()
     size = min(settings.n_particles, MOST_PARTICLES)
     small = _with(settings, n_particles=size, device="cuda" if on_card else "cpu")
-    n_cool = 1 if on_card else max(1, min(n_workers, len(remaining.runs)))
+    n_runs = len(remaining.runs) + len(remaining.fast)
+    n_cool = 1 if on_card else max(1, min(n_workers, n_runs))
     n_learn = max(1, min(n_workers, max(len(remaining.trainings), int(remaining.report) * n_workers)))
     done, parts = 0.0, 2.0 * n_cool + n_learn
 
@@ -233,10 +241,10 @@ def calibrate(
         cools = [
             _Simulating(
                 settings=small,
-                n_together=min(BATCH, max(1, len(remaining.runs))) if on_card else 1,
+                n_together=min(BATCH, max(1, n_runs)) if on_card else 1,
                 seed=study.seed,
                 worker=worker,
-                seconds=_LADDER_S if remaining.runs and (on_card or settings.device == "cpu") else _LADDER_S / 10,
+                seconds=_LADDER_S if n_runs and (on_card or settings.device == "cpu") else _LADDER_S / 10,
                 folder=folder / f"cool-{worker}",
             )
             for worker in range(n_cool)

@@ -149,14 +149,18 @@ def estimate(
     stages: dict[str, Stage | None] = {
         name: Stage(core_h=_amount(core, (name,), 1 / 3600), wall_s=_amount(wall, (name,))) for name in names
     }
-    unknown = bool(on_card and not has_card and remaining.runs)
+    ensembles = ((study.simulate, remaining.runs), *([(study.fast, remaining.fast)] if study.fast else []))
+    n_runs = sum(len(runs) for _, runs in ensembles)
+    unknown = bool(on_card and not has_card and n_runs)
     if unknown:
         stages |= {"cooling": None, "minimising": None}
-    settings = study.simulate
-    part_left = sum(1 - kept / settings.bath.n_frames for kept in remaining.runs.values())
+    first = study.simulate.bath.n_frames  # what a calibration's bytes are of
+    n_records = sum(one.bath.n_frames - kept for one, runs in ensembles for kept in runs.values())
     n_networks = sum(one.model is not None for one in remaining.trainings)
     byte = [
-        c.run_bytes * part_left + c.training_bytes * n_networks + c.figure_bytes * sum(_figures(study, remaining))
+        c.run_bytes * n_records / first
+        + c.training_bytes * n_networks
+        + c.figure_bytes * sum(_figures(study, remaining))
         for c in calibrations
     ]
     disk = fmean(byte) if byte else 0.0
@@ -169,7 +173,7 @@ def estimate(
         disk_gb=disk / 1e9,
         free_gb=free_bytes / 1e9,
         n_workers=n_workers,
-        n_runs=len(remaining.runs),
+        n_runs=n_runs,
         n_trainings=len(remaining.trainings),
         calibration_s=calibration_s,
         notes=tuple(_notes(study, remaining, has_card=has_card, short=disk > free_bytes)),
@@ -186,7 +190,7 @@ def _notes(study: Study, remaining: Left, *, has_card: bool, short: bool) -> Ite
     if not has_card:
         yield "GPU-hours are not known: no GPU is at hand to calibrate on" + (
             "; cooling and minimising on device cuda are therefore missing from the totals"
-            if settings.device == "cuda" and remaining.runs
+            if settings.device == "cuda" and (remaining.runs or remaining.fast)
             else ""
         )
     if n_networks and study.classify.train.enough:
@@ -210,7 +214,9 @@ def _cost(
     study: Study, c: Calibration, remaining: Left, n_simulate: int, n_workers: int, early: Mapping[str, float]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the core seconds and the wall seconds of every stage."""
-    jobs = _simulations(study.simulate, c.engine, remaining)
+    jobs = _simulations(study.simulate, c.engine, remaining.runs)
+    if study.fast is not None:
+        jobs += _simulations(study.fast, c.engine, remaining.fast)
     runs = {name: float(sum(job[i] for job in jobs)) for i, name in enumerate(("cooling", "minimising", "writing"))}
     learning = _learnings(study, c, remaining, early)
     drawing, n_scores = [size * c.figure_s for size in _figures(study, remaining)], _n_scores(study, remaining)
@@ -231,14 +237,14 @@ def _cost(
     return core, wall
 
 
-def _simulations(settings: Simulate, engine: Engine, remaining: Left) -> list[tuple[float, float, float]]:
+def _simulations(settings: Simulate, engine: Engine, remaining: Mapping[int, int]) -> list[tuple[float, float, float]]:
     """Return the seconds of cooling, minimising and writing of every run, or of every batch of runs."""
     bath = settings.bath
     T, to_record = _course(bath, np.array(bath.records), engine)
     minimise = np.concatenate([[0.0], np.cumsum(np.interp(T, engine.T, engine.minimise_s))])
     to_record = np.concatenate([[0.0], to_record])
     hot = float(np.interp(bath.T_start, engine.T, engine.step_s))
-    kept, size = list(remaining.runs.values()), BATCH if settings.device == "cuda" else 1
+    kept, size = list(remaining.values()), BATCH if settings.device == "cuda" else 1
     jobs = []
     for batch in (kept[first : first + size] for first in range(0, len(kept), size)):
         k = min(batch)  # those ahead wait for the others
