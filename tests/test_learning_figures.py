@@ -7,6 +7,7 @@ from PIL import Image
 from vitrify import learning_figures
 from vitrify.schedules import OneCycle
 from vitrify.training import COLUMNS
+from vitrify.views import Descriptors
 
 
 def history(*, n=30, n_steps=600, samples_per_step=16, best=1.0):
@@ -73,3 +74,19 @@ def test_it_is_a_picture_with_ink_and_without_overlap(n):
     assert 0.005 < (pixels < 200).mean() < 0.3
     lowest = min(ax.get_tightbbox().y0 for ax in figure.axes)
     assert max(text.get_window_extent().y1 for text in figure.texts) < lowest
+
+
+def test_weights_are_drawn_in_panels_of_what_sees_what():
+    view = Descriptors(n_radial=3, n_orders=2)
+    n = len(view.pooled_names)
+    neurons = np.random.default_rng(1).normal(size=(2, n))
+    weights = {"inputs": list(view.pooled_names), "neurons": neurons.tolist(), "own": [2.0, -1.0]}
+    figure = learning_figures.weights_figure({"weights": weights, "caption": "two neurons"})
+    drawn = {ax.get_title("left"): ax for ax in figure.axes if ax.get_title("left")}
+    assert list(drawn) == ["A sees A", "A sees B", "B sees A", "B sees B", "around A", "around B"]
+    _, first, second = drawn["B sees A"].lines
+    place = view.pooled_names.index("BA at 0.700")
+    np.testing.assert_allclose(first.get_data()[0], [0.7, 1.45, 2.2])
+    np.testing.assert_allclose(first.get_data()[1], 2 * neurons[0, place : place + 3])
+    np.testing.assert_allclose(second.get_data()[1], -neurons[1, place : place + 3])
+    assert "two neurons" in texts(figure)

@@ -1,6 +1,6 @@
 """The classifiers of a study: which there are, how each is trained and scored, and the rows of the table."""
 
-__all__ = ["EQUAL_ENERGY", "Training", "learn_all", "learning_curve", "rows", "trainings"]
+__all__ = ["EQUAL_ENERGY", "Training", "learn_all", "learning_curve", "rows", "trainings", "weights"]
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ from jaxtyping import Float64
 
 from vitrify import baselines, learn, parallel, scores, store
 from vitrify.dataset import Ensemble, Labelled, Split, labelled, null
-from vitrify.models import Network
+from vitrify.models import Logistic, Network, Shallow
+from vitrify.sets import named_weights
 from vitrify.settings import Input, Study, split
 from vitrify.system import stream
 
@@ -208,6 +209,18 @@ def _seed(study: Study, one: Training) -> int:
     return int(stream(study.seed, "train", one.input, one.name, one.train_k, *replicate).integers(2**31))
 
 
+def weights(trained: learn.Trained) -> dict[str, Any] | None:
+    """Return the named weights of a network few enough to read, or None.
+
+    Returns:
+        ``inputs``, their names; ``neurons``, one row of weights each; and ``own``, each neuron's weight in the logit.
+    """
+    if not isinstance(trained.model, Shallow | Logistic):
+        return None
+    inputs, neurons, own = named_weights(trained.model, trained.network)
+    return {"inputs": list(inputs), "neurons": neurons.tolist(), "own": own.tolist()}
+
+
 def _train(group: list[_Training], tick: parallel.Tick) -> None:
     """Train the classifiers of a group: one network, or one baseline on every pair of records."""
     if group[0].model is not None:
@@ -220,7 +233,7 @@ def _train(group: list[_Training], tick: parallel.Tick) -> None:
         tick(1)
 
 
-def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str, list[float]]]:
+def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str, Any]]:
     assert training.model is not None
     assert training.settings is not None
     known = 0
@@ -239,13 +252,13 @@ def _network(training: _Training, tick: parallel.Tick) -> tuple[Logit, dict[str,
         checkpoints=store.Checkpoints(training.folder),
         progress=progress,
     )
-    return (lambda data: learn.predict(trained, data)), trained.history
+    return (lambda data: learn.predict(trained, data)), {"history": trained.history, "weights": weights(trained)}
 
 
-def _baseline(training: _Training, features: Logit) -> tuple[Logit, dict[str, list[float]]]:
+def _baseline(training: _Training, features: Logit) -> tuple[Logit, dict[str, Any]]:
     chosen = training.validation[training.train_k]
     fitted = baselines.fit(features(training.train), training.train.label, features(chosen), chosen.label)
-    return (lambda data: fitted.logit(features(data))), {}
+    return (lambda data: fitted.logit(features(data))), {"history": {}, "weights": None}
 
 
 def _remembered(features: Logit) -> Logit:
@@ -262,11 +275,11 @@ def _remembered(features: Logit) -> Logit:
     return of
 
 
-def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str, list[float]]]]) -> None:
+def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str, Any]]]) -> None:
     """Train one classifier, score it, and write its outcome."""
     began, began_cpu = time.perf_counter(), time.process_time()
     with store.locked(training.folder):
-        logit, history = train()
+        logit, learnt = train()
         outcome = {
             "input": training.input,
             "model": training.name,
@@ -277,7 +290,7 @@ def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str
             "settings": None if training.model is None else training.model.model_dump(mode="json"),
             "train": None if training.settings is None else training.settings.model_dump(mode="json"),
             "seed": training.seed,
-            "history": history,
+            **learnt,
             "scored": [
                 {
                     "test_k": k,
@@ -399,4 +412,5 @@ def learning_curve(outcome: dict[str, Any]) -> dict[str, Any]:
         "glass_k": outcome["glass_k"],
         "caption": ", ".join(f"{name} = {value}" for name, value in flat.items()),
         "history": outcome["history"],
+        "weights": outcome["weights"],
     }

@@ -1,6 +1,6 @@
 """Figures of learning: values in, one ``Figure`` out, in the style of `vitrify.figures`."""
 
-__all__ = ["evaluation_figure", "training_curves"]
+__all__ = ["evaluation_figure", "training_curves", "weights_figure"]
 
 import textwrap
 from typing import Any
@@ -93,6 +93,50 @@ def _words(taken: dict[str, float | None]) -> str:
         f"{taken['samples']:,.0f} samples seen, {taken['epochs']:.3g} epochs, {taken['seconds']:.3g} s of wall time; "
         f"validation accuracy of {' and of '.join(reached)}."
     )
+
+
+def weights_figure(entry: dict[str, Any]) -> Figure:
+    """Return the weights of a network on mean descriptors: what one standard deviation of each adds to the logit.
+
+    A panel for what each species sees of each other, against the distance, and one for the order of the directions
+    around each species. Every line is a neuron, its weights times its own weight in the logit: positive is glass, as
+    long as the neuron does not saturate.
+
+    Args:
+        entry: ``weights`` is drawn, as `vitrify.classify.weights` returns it; ``caption`` is written below.
+    """
+    weights = entry["weights"]
+    radial: dict[str, list[tuple[float, int]]] = {}
+    orders: dict[str, list[tuple[float, int]]] = {}
+    for place, name in enumerate(weights["inputs"]):
+        who, _, where = name.partition(" at ")
+        if where:
+            radial.setdefault(who, []).append((float(where), place))
+        else:
+            species, _, order = name.partition(" order ")
+            orders.setdefault(species, []).append((float(order), place))
+    panels = [*((f"{pair[0]} sees {pair[1]}", "r / σ$_{AA}$", found) for pair, found in radial.items())]
+    panels += [(f"around {species}", "order $l$ of the directions", found) for species, found in orders.items()]
+    n_columns = 2 if radial else 1
+    figure = Figure(figsize=(7.2, 0.9 + 1.55 * -(-len(panels) // n_columns)), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0.9 / figure.get_figheight(), 1, 1 - 0.9 / figure.get_figheight()))  # type: ignore[union-attr, call-arg]
+    axes = figure.subplots(-(-len(panels) // n_columns), n_columns, sharey=True, squeeze=False)
+    for ax, (title, label, found) in zip(axes.flat, panels, strict=False):
+        _style(ax)
+        ax.axhline(0, lw=0.6, color=_GREY, zorder=0)
+        for place, (row, own) in enumerate(zip(weights["neurons"], weights["own"], strict=True)):
+            marker, colour, line = _LOOKS[place % len(_LOOKS)]
+            x, y = [one for one, _ in found], [own * row[column] for _, column in found]
+            ax.plot(x, y, marker=marker, ls=line, ms=2, lw=1.0, color=colour, label=f"neuron {place + 1}")
+        ax.set_title(title, fontsize=_TEXT, loc="left")
+        ax.set_xlabel(label, fontsize=_SMALL)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    figure.supylabel("weight in the logit (> 0: glass)", fontsize=_TEXT)
+    if len(weights["own"]) > 1:
+        axes[0, 0].legend(fontsize=_SMALL, frameon=False, ncols=2)
+    figure.text(0.02, 0.012, textwrap.fill(entry["caption"], 125), fontsize=_SMALL, va="bottom")
+    return figure
 
 
 def evaluation_figure(tables: dict[str, dict[str, Any]], folds: list[dict[str, Any]]) -> Figure:

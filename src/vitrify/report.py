@@ -5,7 +5,7 @@ every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report
 number on the page is one of ``results.json``.
 """
 
-__all__ = ["conclusions", "name_of_model", "save", "write"]
+__all__ = ["conclusions", "name_of_model", "save", "weights_columns", "write"]
 
 import base64
 import csv
@@ -22,7 +22,7 @@ from jaxtyping import UInt8
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from vitrify import figures
+from vitrify import figures, learning_figures
 from vitrify.baselines import BASELINES
 from vitrify.parallel import spread as spread_over_processes
 from vitrify.transition import TgEstimate, spread
@@ -97,6 +97,17 @@ def write(
     drawings += [
         _Drawing(folder, _learning_name(entry), figures.learning_curves, (entry,), entry["history"])
         for entry in results["learning_curves"]
+    ]
+    drawings += [
+        _Drawing(
+            folder,
+            _weights_name(entry),
+            learning_figures.weights_figure,
+            (entry,),
+            weights_columns(entry["weights"]),
+        )
+        for entry in results["learning_curves"]
+        if entry["weights"] is not None
     ]
     done = 0.0
 
@@ -419,6 +430,19 @@ def _learning_name(entry: Results) -> str:
     return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
 
 
+def _weights_name(entry: Results) -> str:
+    return _learning_name(entry).replace("learning", "weights", 1)
+
+
+def weights_columns(weights: Results) -> dict[str, Sequence]:
+    """Return the columns of the CSV beside the figure of some weights: the inputs, then a neuron each."""
+    neurons = {
+        f"neuron {place + 1} times {own:.6g}": row
+        for place, (own, row) in enumerate(zip(weights["own"], weights["neurons"], strict=True))
+    }
+    return {"input": weights["inputs"], **neurons}
+
+
 def _curve_columns(curve: Results) -> dict[str, Sequence]:
     energies = ("e_is_unshifted", "e_is_shifted", "e_pot")
     return {"T": curve["T"]} | {f"{name}_{part}": curve[name][part] for name in energies for part in ("mean", "se")}
@@ -447,7 +471,10 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str]) -> 
         picture_inputs=inputs,
         settings=_flat(results["study"]),
         groups=_groups([*results["classification"], *_equal_energy_rows(results)]),
-        learning=[(_learning_name(entry), entry) for entry in results["learning_curves"]],
+        learning=[
+            (_learning_name(entry), entry, None if entry["weights"] is None else _weights_name(entry))
+            for entry in results["learning_curves"]
+        ],
     )
 
 

@@ -147,14 +147,18 @@ def train(
             "lineage": [asdict(one) for one in trained.parents],
             "history": trained.history,
             "summary": summary(trained.history),
+            "weights": classify.weights(trained),
             "scores": _scored(
                 chosen, everything, parts, "validation", task, {kind: lambda shown: learn.predict(trained, shown)}
             ),
         }
         store.write_json(folder / "outcome.json", outcome)
-    entry = outcome | {"caption": _caption(outcome)}
+    entry: dict[str, Any] = outcome | {"caption": _caption(outcome)}
     figure = learning_figures.training_curves(entry)
     report.save(figure, _made(out / "figures"), f"trained_{folder.name}", trained.history)
+    if entry["weights"] is not None:
+        figure = learning_figures.weights_figure(entry)
+        report.save(figure, out / "figures", f"weights_{folder.name}", report.weights_columns(entry["weights"]))
     return dict(store.read_json(folder / "outcome.json"))
 
 
