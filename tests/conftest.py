@@ -1,9 +1,14 @@
+import signal
+
 import numpy as np
 import pytest
 
 from vitrify import dynamics
 from vitrify.potentials import MIXTURES
 from vitrify.system import Configuration, stream
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, which children inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZES = {"ka2d": 100, "ka3d": 400}
 

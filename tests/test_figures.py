@@ -113,6 +113,7 @@ def synthetic_results():
                 "caption": f"{model}: batch size 32, AdamW, peak learning rate 0.003, "
                 + "a long tail of settings, " * 8,
                 "history": history,
+                "weights": None,
             }
             for model in ("cnn", "mpnn")
         ],

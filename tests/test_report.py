@@ -196,6 +196,17 @@ def test_a_study_without_classifiers_still_has_a_page(results, tmp_path):
     assert 'id="progress"' not in page
 
 
+def test_a_network_few_enough_to_read_has_its_weights_on_the_page(results, tmp_path):
+    entry = results["learning_curves"][0] | {
+        "model": "logistic",
+        "weights": {"inputs": ["AA at 0.700", "AB at 0.700"], "neurons": [[0.5, -1.25]], "own": [1.0]},
+    }
+    page = write(results | {"classification": [], "learning_curves": [entry]}, {}, tmp_path).read_text("utf-8")
+    assert 'id="weights_inherent_logistic_k5_against_k200"' in page
+    kept = (tmp_path / "figures" / "weights_inherent_logistic_k5_against_k200.csv").read_text().splitlines()
+    assert kept == ["input,neuron 1 times 1", "AA at 0.700,0.5", "AB at 0.700,-1.25"]
+
+
 def test_save_writes_the_same_bytes_twice(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
