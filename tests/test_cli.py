@@ -10,6 +10,7 @@ import pytest
 from tests.test_study import without_timing
 
 import vitrify
+from vitrify import cli
 
 KILLED = str(Path(__file__).parent / "killed.toml")
 TINY = str(Path(__file__).parent / "tiny.toml")
@@ -31,7 +32,7 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-@pytest.mark.parametrize("command", ["quickstart", "run", "simulate", "plan", "pair", "report"])
+@pytest.mark.parametrize("command", [name for family in cli.FAMILIES for name in family])
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     said = _vitrify(command, "--help", cwd=tmp_path)
     assert said.returncode == 0, said.stderr

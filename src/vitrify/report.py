@@ -5,16 +5,17 @@ every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report
 number on the page is one of ``results.json``.
 """
 
-__all__ = ["conclusions", "name_of_model", "save", "weights_columns", "write"]
+__all__ = ["Drawing", "Section", "Table", "conclusions", "name_of_model", "save", "weights_columns", "write"]
 
 import base64
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -37,6 +38,59 @@ _SIGNIFICANT = 0.05
 _AT_EQUAL_ENERGY = "liquid and glass of equal energy"
 _SMALL_LOSS = 0.05  # of accuracy or AUC; below it a transferred model counts as good as one trained in place
 _MEAN_DIFFERENCE, _STANDARD_ERRORS = 0.004, 4.0  # epsilon_AA; and of the difference of any one record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawing:
+    """One figure of the page: drawn in a process of its own, saved with the numbers behind it.
+
+    Args:
+        name: File name without suffix.
+        draw: A module-level function that returns the figure.
+        values: What it is called with.
+        data: Columns of the CSV, which may differ in length; no CSV is written without any.
+        caption: What the page says below it.
+    """
+
+    name: str
+    draw: Callable[..., Figure]
+    values: tuple[Any, ...]
+    data: Mapping[str, Sequence] = field(default_factory=dict)
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """One table of the page.
+
+    Args:
+        title: What it lists.
+        columns: Headings.
+        rows: As many cells each as there are headings, already in words.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One analysis on the page.
+
+    Args:
+        anchor: Its place in the page's address.
+        title: Its heading.
+        sentences: What the numbers support, most important first.
+        drawings: Its figures.
+        tables: Its tables.
+    """
+
+    anchor: str
+    title: str
+    sentences: Sequence[str]
+    drawings: Sequence[Drawing] = ()
+    tables: Sequence[Table] = ()
 
 
 def conclusions(results: Results) -> list[str]:
@@ -65,6 +119,7 @@ def write(
     pictures: Mapping[str, Pictures],
     out: Path,
     *,
+    sections: Sequence[Section] = (),
     n_workers: int = 1,
     progress: Callable[[float, float], None] = lambda _done, _total: None,
 ) -> Path:
@@ -75,40 +130,13 @@ def write(
         pictures: For each input, the arguments of `vitrify.figures.as_the_network_sees`: glass and liquid as the
             network sees them, then as the log drew them.
         out: Folder of the study; created if absent.
+        sections: The analyses made of the study.
         n_workers: Processes that draw.
         progress: Told the figures drawn and the figures in all.
     """
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    scores = _score_columns(results["classification"])
-    drawings = [
-        _Drawing(folder, "cooling_curve", figures.cooling_curve, (results,), _curve_columns(results["cooling_curve"])),
-    ]
-    if scores:
-        drawings.append(_Drawing(folder, "progress", figures.progress_plot, (results,), scores))
-    drawings += [
-        _Drawing(folder, metric, figures.scores_against_temperature, (results, metric), scores)
-        for metric in ("accuracy", "auc", "accuracy_rethresholded")
-        if scores
-    ]
-    drawings += [
-        _Drawing(folder, f"pictures_{name}", figures.as_the_network_sees, four, {}) for name, four in pictures.items()
-    ]
-    drawings += [
-        _Drawing(folder, _learning_name(entry), figures.learning_curves, (entry,), entry["history"])
-        for entry in results["learning_curves"]
-    ]
-    drawings += [
-        _Drawing(
-            folder,
-            _weights_name(entry),
-            learning_figures.weights_figure,
-            (entry,),
-            weights_columns(entry["weights"]),
-        )
-        for entry in results["learning_curves"]
-        if entry["weights"] is not None
-    ]
+    drawings = [*_drawings(results, pictures), *(drawing for section in sections for drawing in section.drawings)]
     done = 0.0
 
     def tick(amount: float) -> None:
@@ -116,7 +144,8 @@ def write(
         done += amount
         progress(done, len(drawings))
 
-    spread_over_processes(_draw, drawings, n_workers=n_workers, progress=tick)
+    jobs = [(folder, drawing) for drawing in drawings]
+    spread_over_processes(_draw, jobs, n_workers=n_workers, progress=tick)
     shown = {
         drawing.name: "data:image/svg+xml;base64,"
         + base64.b64encode((folder / f"{drawing.name}.svg").read_bytes()).decode()
@@ -124,23 +153,46 @@ def write(
     }
     path = out / "report.html"
     beside = out / ".report.html.part"
-    beside.write_text(_page(results, shown, list(pictures)), encoding="utf-8")
+    beside.write_text(_page(results, shown, list(pictures), sections), encoding="utf-8")
     beside.replace(path)  # a page is there whole or not at all
     return path
 
 
-class _Drawing(NamedTuple):
-    """One figure to draw and save."""
+def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawing]:
+    """Return the figures of the study itself."""
+    scores, curve = _score_columns(results["classification"]), _curve_columns(results["cooling_curve"])
+    drawings = [Drawing(name="cooling_curve", draw=figures.cooling_curve, values=(results,), data=curve)]
+    if scores:
+        drawings.append(Drawing(name="progress", draw=figures.progress_plot, values=(results,), data=scores))
+    drawings += [
+        Drawing(name=metric, draw=figures.scores_against_temperature, values=(results, metric), data=scores)
+        for metric in ("accuracy", "auc", "accuracy_rethresholded")
+        if scores
+    ]
+    drawings += [
+        Drawing(name=f"pictures_{name}", draw=figures.as_the_network_sees, values=four)
+        for name, four in pictures.items()
+    ]
+    drawings += [
+        Drawing(name=_learning_name(entry), draw=figures.learning_curves, values=(entry,), data=entry["history"])
+        for entry in results["learning_curves"]
+    ]
+    drawings += [
+        Drawing(
+            name=_weights_name(entry),
+            draw=learning_figures.weights_figure,
+            values=(entry,),
+            data=weights_columns(entry["weights"]),
+        )
+        for entry in results["learning_curves"]
+        if entry["weights"] is not None
+    ]
+    return drawings
 
-    folder: Path
-    name: str
-    draw: Callable[..., Figure]
-    values: tuple[Any, ...]
-    data: Mapping[str, Sequence]
 
-
-def _draw(drawing: _Drawing, tick: Callable[[float], None]) -> None:
-    save(drawing.draw(*drawing.values), drawing.folder, drawing.name, drawing.data)
+def _draw(job: tuple[Path, Drawing], tick: Callable[[float], None]) -> None:
+    folder, drawing = job
+    save(drawing.draw(*drawing.values), folder, drawing.name, drawing.data)
     tick(1)
 
 
@@ -461,7 +513,7 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
     return dict(columns)
 
 
-def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str]) -> str:
+def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sections: Sequence[Section] = ()) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"interval": _interval, "difference": _difference, "model": name_of_model}
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
@@ -469,6 +521,7 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str]) -> 
         results=results,
         figures=shown,
         picture_inputs=inputs,
+        sections=sections,
         settings=_flat(results["study"]),
         groups=_groups([*results["classification"], *_equal_energy_rows(results)]),
         learning=[

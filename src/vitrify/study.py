@@ -3,7 +3,7 @@
 __all__ = ["BATCH", "compile_kernels", "finished", "matched", "pair", "report_again", "run", "simulate"]
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from vitrify.system import Configuration, stream
 
 Progress = Callable[[str, float, float], None]
 """Called with the stage's name, the work done and the work in all."""
+
+Sections = Callable[[Study, Path], Sequence[report.Section]]
+"""Returns the analyses of a study that its folder holds, as sections of the page."""
 
 BATCH = 256
 """Runs advanced together on a device: enough to fill it, few enough that each may hold its folder's lock."""
@@ -89,12 +92,15 @@ def finished(study: Study, out: Path) -> bool:
     return bool(done["study"] == study.model_dump(mode="json") and done["versions"] == store.versions())
 
 
-def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
+def run(
+    study: Study, out: Path, *, sections: Sections = lambda _study, _out: (), n_workers: int, progress: Progress
+) -> dict[str, Any]:
     """Return the results of a study, doing only what an earlier call in the same folder has not done.
 
     Args:
         study: The investigation.
         out: Folder of the results: ``out/data`` holds the runs, ``out/models`` the classifiers.
+        sections: Returns the analyses of the study that the page shows too.
         n_workers: Processes.
         progress: Told the stage and how far it is.
 
@@ -135,7 +141,7 @@ def run(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[
     }
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
     results["timing"] = spent | {"total_s": time.perf_counter() - began}
-    return _report(study, results, out, n_workers=n_workers, progress=progress)
+    return _report(study, results, out, sections=sections, n_workers=n_workers, progress=progress)
 
 
 def pair(
@@ -220,7 +226,9 @@ def _published_pair(slow: Ensemble, fast: Ensemble) -> EnergyPair:
     return compared(slow, fast, k_slow=k_slow, k_fast=k_fast)
 
 
-def report_again(out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
+def report_again(
+    out: Path, *, sections: Sections = lambda _study, _out: (), n_workers: int, progress: Progress
+) -> dict[str, Any]:
     """Write the report of a finished study again, and return its results.
 
     Raises:
@@ -230,16 +238,19 @@ def report_again(out: Path, *, n_workers: int, progress: Progress) -> dict[str, 
     if results is None:
         raise ValueError(f"{out} holds no results.json: run a study there first")
     study = Study.model_validate(results["study"])
-    return _report(study, results, out, n_workers=n_workers, progress=progress)
+    return _report(study, results, out, sections=sections, n_workers=n_workers, progress=progress)
 
 
-def _report(study: Study, results: dict[str, Any], out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
+def _report(
+    study: Study, results: dict[str, Any], out: Path, *, sections: Sections, n_workers: int, progress: Progress
+) -> dict[str, Any]:
     """Write the page, the figures and, last, ``results.json``; return the results with their conclusions."""
     results = results | {"conclusions": report.conclusions(results)}
     report.write(
         results,
         _pictures(study, out),
         out,
+        sections=sections(study, out),
         n_workers=n_workers,
         progress=lambda done, total: progress("report", done, total),
     )

@@ -1,0 +1,107 @@
+"""The analyses of a study: each reads its ensemble and its networks, and becomes a section of its report.
+
+An analysis is a module here: ``compute`` turns a study into values, and ``section`` turns those values into
+sentences, figures and tables. What is computed lies in ``out/analyses/NAME.json`` and is found again by a second
+call. The functions on values that do the work are modules of their own beside the stages; here they meet the study
+and its folder.
+"""
+
+__all__ = ["ANALYSES", "Analysis", "report_again", "run", "sections"]
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from vitrify import report, store, study
+from vitrify.settings import Study
+
+Progress = Callable[[str, float, float], None]
+
+
+class Compute(Protocol):
+    """Returns the values of an analysis: what JSON can hold."""
+
+    def __call__(self, chosen: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
+        """Compute them from the runs and the classifiers of a study, making those that are missing."""
+        ...
+
+
+class Analysis(NamedTuple):
+    """One analysis.
+
+    Args:
+        compute: Returns its values.
+        section: Turns the values into a section of the report.
+        version: Counted up when the meaning of the values changes.
+    """
+
+    compute: Compute
+    section: Callable[[dict[str, Any]], report.Section]
+    version: int = 1
+
+
+def run(
+    names: Sequence[str], chosen: Study, out: Path, *, n_workers: int, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Return the values of some analyses of a study, by name, and write them into its report.
+
+    The study is run first if it is not finished; an analysis already made of the same study is not made again.
+
+    Args:
+        names: Keys of `ANALYSES`.
+        chosen: The study.
+        out: Its folder.
+        n_workers: Processes.
+        progress: Told the stage and how far it is.
+
+    Raises:
+        ValueError: There is no such analysis.
+        store.DamagedFileError: A file of an earlier call cannot be read.
+    """
+    unknown = sorted(set(names) - set(ANALYSES))
+    if unknown:
+        raise ValueError(f"an analysis is one of {', '.join(ANALYSES)}; got {', '.join(unknown)}")
+    study.run(chosen, out, sections=sections, n_workers=n_workers, progress=progress)
+    found, made = {}, False
+    for name in names:
+        path, identity = out / "analyses" / f"{name}.json", _identity(chosen, name)
+        known = store.read_json(path)
+        if known is None or known["identity"] != identity:
+            values = ANALYSES[name].compute(chosen, out, n_workers=n_workers, progress=progress)
+            path.parent.mkdir(exist_ok=True)
+            store.write_json(path, {"identity": identity, "values": values})
+            known, made = store.read_json(path), True
+        found[name] = dict(known["values"])
+    if made:
+        report_again(out, n_workers=n_workers, progress=progress)
+    return found
+
+
+def report_again(out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
+    """Write the report of a finished study again, with the analyses made of it, and return its results.
+
+    Raises:
+        ValueError: The folder holds no finished study.
+    """
+    return study.report_again(out, sections=sections, n_workers=n_workers, progress=progress)
+
+
+def sections(chosen: Study, out: Path) -> list[report.Section]:
+    """Return the sections of the analyses made of a study, in the order of `ANALYSES`."""
+    found = []
+    for name, analysis in ANALYSES.items():
+        known = store.read_json(out / "analyses" / f"{name}.json")
+        if known is not None and known["identity"] == _identity(chosen, name):
+            found.append(analysis.section(known["values"]))
+    return found
+
+
+def _identity(chosen: Study, name: str) -> str:
+    settings = [chosen.model_dump(mode="json"), name, ANALYSES[name].version, store.VERSION]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+ANALYSES: dict[str, Analysis] = {}
+"""By name, in the order of the report."""

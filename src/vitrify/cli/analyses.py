@@ -1,0 +1,38 @@
+"""The commands that analyse a study: where is the transition, what does a network see, is it only the energy."""
+
+__all__ = ["COMMANDS"]
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vitrify.cli.words import Command, Progressing, Simulating, answer, study_words, workers
+
+if TYPE_CHECKING:
+    from vitrify.settings import Study
+
+
+def _analyse(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Analyse(Simulating):
+        only: tuple[str, ...] = ()
+        """Names of the analyses to make; by default all."""
+
+    chosen, given = study_words(words, "analyse", "Make the analyses of a study and put them into its report.", Analyse)
+    show_analyses(given.only, chosen, given)
+
+
+def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
+    """Make some analyses of a study, by default all, and print what they support."""
+    from vitrify import analyses
+
+    names = names or tuple(analyses.ANALYSES)
+    with Progressing() as progress:
+        found = analyses.run(names, chosen, given.out, n_workers=workers(given), progress=progress)
+    lines = [f"- {sentence}" for name in names for sentence in analyses.ANALYSES[name].section(found[name]).sentences]
+    answer(given, found, "\n".join([*lines, f"report: {given.out / 'report.html'}"]))
+
+
+COMMANDS = {
+    "analyse": Command(_analyse, "STUDY.toml [--only NAME ...]", "every analysis of a study, or some, in its report"),
+}
+"""By name."""

@@ -1,0 +1,165 @@
+"""The commands that train, evaluate, sweep and cross-validate one network at a time."""
+
+__all__ = ["COMMANDS"]
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from vitrify.cli.words import Command, Progressing, Task, answer, study_words, workers
+
+
+def _train(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Train(Task):
+        model: str = "cnn"
+        """Kind of network."""
+        network_seed: int = 0
+        """Draws weights, batches and symmetries."""
+        called: str | None = None
+        """Name of the training and of its folder below OUT/trained; by default made from what is trained."""
+        parent: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+        """Folder of a training to go on from."""
+        best: bool = False
+        """Begin with its best weights and a fresh optimiser, not from its last step."""
+
+    chosen, given = study_words(words, "train", "Train one network on one pair of records.", Train)
+    if given.best and given.parent is None:
+        raise ValueError("--best needs --from RUN: the training whose best weights are taken")
+    from vitrify import workbench
+
+    with Progressing() as progress:
+        outcome = workbench.train(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            kind=given.model,
+            seed=given.network_seed,
+            called=given.called,
+            parent=None if given.parent is None else (given.parent, "best" if given.best else "last"),
+            n_workers=workers(given),
+            progress=progress,
+        )
+    lineage = " > ".join([*(one["name"] for one in outcome["lineage"]), outcome["name"]])
+    lines = [f"- {_score_line(row)}" for row in outcome["scores"]]
+    folder = given.out / "trained" / outcome["name"]
+    answer(given, outcome, "\n".join([*lines, f"lineage: {lineage}", f"training: {folder}"]))
+
+
+def _evaluate(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Evaluate(Task):
+        runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="runs")] = ()
+        """Folders of trainings."""
+        part: Literal["train", "validation", "test", "all"] = "validation"
+        """Runs that are scored."""
+        symmetries: bool = False
+        """Look at each configuration under every symmetry of the box."""
+        n_shifts: int = 1
+        """Shifts of the box that each configuration is looked at under."""
+        over: Literal["logit", "probability"] = "logit"
+        """What is averaged."""
+
+    begin = next((place for place, word in enumerate(words[1:], 1) if word.startswith("-")), len(words))
+    words = [*words[:1], *words[begin:], *(["--runs", *words[1:begin]] if begin > 1 else [])]
+    chosen, given = study_words(words, "evaluate", "Score trained networks on the runs of a study.", Evaluate)
+    if not given.runs:
+        raise ValueError("vitrify evaluate needs the folders of trained networks: vitrify evaluate STUDY.toml RUN ...")
+    from vitrify import workbench
+
+    with Progressing() as progress:
+        found = workbench.evaluate(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            given.runs,
+            part=given.part,
+            averaging=workbench.Averaging(symmetries=given.symmetries, n_shifts=given.n_shifts, over=given.over),
+            n_workers=workers(given),
+            progress=progress,
+        )
+    lines = [f"- {_score_line(row)}" for row in found["scores"]]
+    lines += [f"- expected calibration error of {name}: {table['ece']['value']:.3f}" for name, table in
+              found["reliability"].items()]  # fmt: skip
+    answer(given, found, "\n".join(lines))
+
+
+def _sweep(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Swept(Task):
+        model: str = "cnn"
+        """Kind of network."""
+
+    chosen, given = study_words(words, "sweep", "Try the settings of the table [sweep].", Swept)
+    from vitrify import workbench
+
+    with Progressing() as progress:
+        task = workbench.Task(input=given.input, k=given.k)
+        results = workbench.sweep(
+            chosen, given.out, task, kind=given.model, n_workers=workers(given), progress=progress
+        )
+    best = results["best"]
+    words_of_best = "no trial was completed" if best is None else f"best on validation runs: {json.dumps(best)}"
+    answer(given, results, f"{words_of_best}\nleaderboard: {Path(results['folder']) / 'leaderboard.json'}")
+
+
+def _crossvalidate(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class CrossValidate(Task):
+        kinds: tuple[str, ...] = ("mpnn", "e_is")
+        """Networks and baselines."""
+        n_folds: int = 5
+        """Parts the runs are dealt into."""
+        n_inner: int = 0
+        """Parts inside each fold, by which it chooses among the models; 0 does not nest."""
+
+    chosen, given = study_words(words, "crossvalidate", "Test every run once, fold by fold.", CrossValidate)
+    from vitrify import workbench
+
+    with Progressing() as progress:
+        results = workbench.cross_validate(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            kinds=given.kinds,
+            n_folds=given.n_folds,
+            n_inner=given.n_inner,
+            n_workers=workers(given),
+            progress=progress,
+        )
+    lines = [
+        f"- {row['model']}, fold {row['fold']}: accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
+        f"{row['accuracy_high']:.3f}], AUC {row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}], "
+        f"n = {row['n_test']}"
+        for row in results["table"]
+    ]
+    answer(given, results, "\n".join(lines))
+
+
+def _score_line(row: dict[str, Any]) -> str:
+    """Return accuracy and AUC of one classifier in words."""
+    parts = [
+        f"{name} {row[key]['value']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
+        for name, key in (("accuracy", "accuracy"), ("AUC", "auc"))
+    ]
+    apart = row["auc_minus_energy"]
+    beside = "" if apart is None else f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g})"
+    return f"{row['model']}: {', '.join(parts)}{beside}; n = {row['n_test']} of {row['n_runs']} {row['part']} runs"
+
+
+COMMANDS = {
+    "train": Command(
+        _train, "STUDY.toml --k 140", "one network on one pair of records; --from RUN goes on from another"
+    ),
+    "evaluate": Command(
+        _evaluate, "STUDY.toml RUN ...", "trained networks on the runs of any study, alone and averaged"
+    ),
+    "sweep": Command(
+        _sweep, "STUDY.toml --k 140", "try the settings of the study's table [sweep], ranked on validation runs"
+    ),
+    "crossvalidate": Command(_crossvalidate, "STUDY.toml --k 140", "test every run once, fold by fold"),
+}
+"""By name."""
