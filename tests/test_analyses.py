@@ -26,7 +26,7 @@ class Counting:
     def __init__(self) -> None:
         self.n_computed = 0
 
-    def compute(self, chosen: Any, out: Path, *, n_workers: int, progress: Any) -> dict[str, Any]:
+    def compute(self, chosen: Any, _out: Path, **_words: Any) -> dict[str, Any]:
         self.n_computed += 1
         return {"n_runs": chosen.simulate.n_runs, "heights": [1.0, 4.0]}
 
