@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vitrify import parallel, study
+from vitrify.cli.words import Progressing
 from vitrify.report import name_of_model
 from vitrify.settings import named
 
@@ -73,12 +72,8 @@ def _main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder of the study")
     parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
     given = parser.parse_args()
-    console = Console(stderr=True)
-
-    def progress(stage: str, done: float, total: float) -> None:
-        console.print(f"{stage}: {done:.0f} of {total:.0f}", end="\r")
-
-    results = study.run(named("benchmark"), given.out, n_workers=given.workers, progress=progress)
+    with Progressing() as progress:
+        results = study.run(named("benchmark"), given.out, n_workers=given.workers, progress=progress)
     write(results, given.out)
     print("\n".join(results["conclusions"]))
 
