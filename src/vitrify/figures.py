@@ -37,7 +37,7 @@ MODEL_NAMES = {
     "mpnn": "MPNN",
     "deepset": "descriptor set",
     "shallow": "one hidden layer",
-    "logistic": "logistic, trained as a network",
+    "logistic": "logistic network",
     "swanson2018": "CNN of 2018",
     "e_pot": "potential energy alone",
     "e_is": "e_IS alone",
@@ -53,7 +53,18 @@ _METRIC_NAMES = {
     "auc": "AUC",
     "accuracy_rethresholded": "accuracy, threshold moved on validation runs",
 }
-_MARKERS = {"cnn": "o", "mpnn": "s", "e_pot": "D", "e_is": "D", "g_r": "^", "descriptors": "v"}
+_MARKERS = {
+    "cnn": "o",
+    "mpnn": "s",
+    "deepset": "P",
+    "shallow": "X",
+    "logistic": "*",
+    "swanson2018": "h",
+    "e_pot": "D",
+    "e_is": "D",
+    "g_r": "^",
+    "descriptors": "v",
+}
 
 # Okabe & Ito's colours, the green darkened to differ from the red in grey
 _RED, _GREEN, _BLUE, _SKY, _INK, _GREY = "#E0600F", "#00624B", "#0072B2", "#56B4E9", "#222222", "#8A8A8A"
@@ -65,7 +76,7 @@ _REFERENCES = (
 )
 
 _SMALL, _TEXT = 7.5, 9.0
-_DODGE = 0.016
+_DODGE, _WIDEST = 0.016, 0.11  # in T: of neighbouring markers, and of all that stand for one temperature
 _T_LABEL = r"temperature $T$ ($\epsilon_{AA}/k_B$)"
 _ENERGY_LABEL = r"$e_{IS}$, unshifted ($\epsilon_{AA}$ per particle)"
 
@@ -102,7 +113,7 @@ def progress_plot(results: Results) -> Figure:
     figure.legend(
         handles=_headline_key(results, list(dict.fromkeys(models))),
         loc="outside lower center",
-        ncols=4,
+        ncols=4 if len(models) < 6 else 3,
         fontsize=_SMALL,
         frameon=False,
     )
@@ -294,15 +305,16 @@ def _draw_scores(ax: Axes, rows: Sequence[Results], metric: str) -> None:
         first = min(row["train_k"] for row in of_model)
         series.append((model, _RED, "--", [row for row in of_model if row["train_k"] == first]))
         series.append((model, _GREEN, "-", [row for row in of_model if row["train_k"] == row["test_k"]]))
+    dodge = min(_DODGE, _WIDEST / len(series))
     for place, (model, colour, line, unsorted) in enumerate(series):
         chosen = sorted(unsorted, key=lambda row: row["test_T"])
-        T = np.array([row["test_T"] for row in chosen]) + _DODGE * (place - (len(series) - 1) / 2)
+        T = np.array([row["test_T"] for row in chosen]) + dodge * (place - (len(series) - 1) / 2)
         value, low, high = (np.array([row[metric][key] for row in chosen]) for key in ("value", "low", "high"))
         _, _, (bars,) = ax.errorbar(
             T,
             value,
             yerr=np.stack([value - low, high - value]),
-            fmt=_MARKERS.get(model, "P"),
+            fmt=_MARKERS.get(model, "d"),
             ls=line,
             lw=0.9,
             elinewidth=0.6,
@@ -380,7 +392,7 @@ def _headline_key(results: Results, models: Sequence[str]) -> list[Line2D | Patc
             [],
             [],
             ls="",
-            marker=_MARKERS.get(model, "P"),
+            marker=_MARKERS.get(model, "d"),
             ms=4.5,
             color=_INK,
             mfc="white" if model in BASELINES else _INK,

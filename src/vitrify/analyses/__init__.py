@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from vitrify import report, store, study
+from vitrify.analyses import energy
 from vitrify.settings import Study
 
 Progress = Callable[[str, float, float], None]
@@ -103,5 +104,5 @@ def _identity(chosen: Study, name: str) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-ANALYSES: dict[str, Analysis] = {}
+ANALYSES: dict[str, Analysis] = {"energy": Analysis(energy.compute, energy.section)}
 """By name, in the order of the report."""

@@ -21,6 +21,12 @@ def _analyse(words: list[str]) -> None:
     show_analyses(given.only, chosen, given)
 
 
+def _energy_question(words: list[str]) -> None:
+    says = "Ask of every classifier of a study whether it only computes the energy; the study is run first."
+    chosen, given = study_words(words, "energy-question", says)
+    show_analyses(("energy",), chosen, given)
+
+
 def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
     """Make some analyses of a study, by default all, and print what they support."""
     from vitrify import analyses
@@ -34,5 +40,6 @@ def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
 
 COMMANDS = {
     "analyse": Command(_analyse, "STUDY.toml [--only NAME ...]", "every analysis of a study, or some, in its report"),
+    "energy-question": Command(_energy_question, "STUDY.toml", "is a classifier only computing the energy?"),
 }
 """By name."""
