@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from vitrify import report, store, study
-from vitrify.analyses import energy
+from vitrify.analyses import energy, transfer
 from vitrify.settings import Study
 
 Progress = Callable[[str, float, float], None]
@@ -104,5 +104,8 @@ def _identity(chosen: Study, name: str) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-ANALYSES: dict[str, Analysis] = {"energy": Analysis(energy.compute, energy.section)}
+ANALYSES: dict[str, Analysis] = {
+    "energy": Analysis(energy.compute, energy.section),
+    "transfer": Analysis(transfer.compute, transfer.section),
+}
 """By name, in the order of the report."""

@@ -27,6 +27,12 @@ def _energy_question(words: list[str]) -> None:
     show_analyses(("energy",), chosen, given)
 
 
+def _transfer(words: list[str]) -> None:
+    says = "Test every classifier of a study in every state of it, thermal and inherent; the study is run first."
+    chosen, given = study_words(words, "transfer", says)
+    show_analyses(("transfer",), chosen, given)
+
+
 def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
     """Make some analyses of a study, by default all, and print what they support."""
     from vitrify import analyses
@@ -41,5 +47,6 @@ def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
 COMMANDS = {
     "analyse": Command(_analyse, "STUDY.toml [--only NAME ...]", "every analysis of a study, or some, in its report"),
     "energy-question": Command(_energy_question, "STUDY.toml", "is a classifier only computing the energy?"),
+    "transfer": Command(_transfer, "STUDY.toml", "trained in one state, tested in another: the transfer matrix"),
 }
 """By name."""

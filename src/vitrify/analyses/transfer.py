@@ -1,0 +1,287 @@
+"""The transfer matrix of a study: every classifier trained in one state and tested in all."""
+
+__all__ = ["compute", "section"]
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrify import baselines, classify, learn, report, scores, store, transfer, transfer_figures
+from vitrify.dataset import Ensemble, Labelled
+from vitrify.models import MODELS
+from vitrify.settings import Study, split
+from vitrify.system import stream
+
+Values = dict[str, Any]
+State = tuple[str, int]  # input and record of the liquid
+
+_LEVELS = (0.75, 0.55)  # the accuracy approaches one half and does not cross it
+ENERGY = "energy"
+"""The energy of the configuration shown: potential energy of a thermal one, e_IS of an inherent structure."""
+
+
+def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Values:  # noqa: ARG001
+    """Return the transfer matrix of every classifier over the liquids and inputs of a study.
+
+    The networks are those of the finished study; they are only evaluated.
+
+    Args:
+        chosen: The study.
+        out: Its folder.
+        n_workers: Not used.
+        progress: Told the networks done.
+    """
+    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=(*chosen.classify.k, _glass(chosen)))
+    states: list[State] = [(name, k) for name in chosen.classify.inputs for k in sorted(chosen.classify.k)]
+    parts = split(chosen)
+    asked = np.concatenate([parts.validation, parts.test])
+    shown: dict[State, Labelled] = {
+        (name, k): _shown(ensemble, name, k, asked) for name in chosen.classify.inputs for k in _records(chosen)
+    }
+    trained = _trained(chosen, out, states)
+    total, done = sum(len(each) for each in trained.values()), 0
+    models = []
+    for model in (ENERGY, *(one.kind for one in chosen.models)):
+        rows = []
+        for state in states:
+            logits = _energy(ensemble, chosen, state, shown) if model == ENERGY else None
+            for network in trained.get((model, state), ()):
+                progress("transfer", done, total)
+                done += 1
+                one = {key: learn.predict(network, data) for key, data in shown.items()}
+                logits = one if logits is None else {key: logits[key] + one[key] for key in one}
+            assert logits is not None
+            rows.append({key: value / max(1, len(trained.get((model, state), ()))) for key, value in logits.items()})
+        models.append(_model(chosen, model, states, rows, ensemble, len(parts.validation), parts.test))
+    named = [{"input": name, "k": k, "T": float(ensemble.T[k - 1])} for name, k in states]
+    return {"states": named, "models": models, "n_test_runs": len(parts.test), "k_transfer": chosen.classify.k_transfer}
+
+
+def _glass(chosen: Study) -> int:
+    return chosen.classify.k_glass
+
+
+def _records(chosen: Study) -> list[int]:
+    return [*sorted(chosen.classify.k), _glass(chosen)]
+
+
+def _shown(ensemble: Ensemble, name: str, k: int, runs: np.ndarray) -> Labelled:
+    """Return one record of some runs; the labels are not looked at."""
+    positions = (ensemble.inherent if name == "inherent" else ensemble.thermal)[runs, ensemble.place("k", k)]
+    return Labelled(
+        positions=positions,
+        species=ensemble.species,
+        box=ensemble.box,
+        label=np.zeros(len(runs), int),
+        run=runs,
+        e_pot=ensemble.e_pot_unshifted[runs, k - 1],
+        e_is=ensemble.e_is_unshifted[runs, k - 1],
+    )
+
+
+def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, State], list[learn.Trained]]:
+    """Return the networks of a finished study by kind and state, one for each seed."""
+    found: dict[tuple[str, State], list[learn.Trained]] = {}
+    for one in classify.trainings(chosen):
+        state = (str(one.input), one.train_k)
+        if one.model is None or one.control or state not in states:
+            continue
+        settings = MODELS[one.name].model_validate(one.model.model_dump())
+        network = learn.restore(settings, store.Checkpoints(out / "models" / one.folder))
+        found.setdefault((one.name, state), []).append(network)
+    return found
+
+
+def _energy(ensemble: Ensemble, chosen: Study, state: State, shown: dict[State, Labelled]) -> dict[State, np.ndarray]:
+    """Return the logits of a logistic regression on the energy of the configuration shown."""
+    parts, (name, k) = split(chosen), state
+
+    def features(name: str, k: int, runs: np.ndarray) -> np.ndarray:
+        table = ensemble.e_is_unshifted if name == "inherent" else ensemble.e_pot_unshifted
+        return np.asarray(table[runs, k - 1][:, None])
+
+    def pair(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        both = np.concatenate([features(name, k, runs), features(name, _glass(chosen), runs)])
+        return both, np.repeat([0, 1], len(runs))
+
+    fitted = baselines.fit(*pair(parts.train), *pair(parts.validation))
+    return {key: fitted.logit(features(*key, data.run)) for key, data in shown.items()}
+
+
+def _model(
+    chosen: Study,
+    model: str,
+    states: list[State],
+    rows: list[dict[State, np.ndarray]],
+    ensemble: Ensemble,
+    n_validation: int,
+    test: np.ndarray,
+) -> Values:
+    def scored(row: dict[State, np.ndarray], state: State, part: slice, runs: np.ndarray) -> transfer.Scored:
+        return transfer.Scored(liquid=row[state][part], glass=row[state[0], _glass(chosen)][part], run=runs)
+
+    def rng(*words: str | int) -> np.random.Generator:
+        return stream(chosen.seed, "transfer", model, *words)
+
+    chooses, tests = slice(0, n_validation), slice(n_validation, None)
+    validation_runs = np.arange(n_validation)
+    cells = [
+        [
+            transfer.cell(
+                scored(row, state, chooses, validation_runs),
+                scored(row, state, tests, test),
+                rng=rng("cell", *trained, *state),
+            )
+            for state in states
+        ]
+        for trained, row in zip(states, rows, strict=True)
+    ]
+    halves = np.arange(len(test)) % 2
+    inputs = list(dict.fromkeys(name for name, _ in states))
+    null = [
+        [
+            scores.score(row[name, _glass(chosen)][tests], halves, test, rng=rng("null", *trained, name)).auc
+            for name in inputs
+        ]
+        for trained, row in zip(states, rows, strict=True)
+    ]
+    return {
+        "model": model,
+        "cells": [[asdict(one) for one in row] for row in cells],
+        "null": [[asdict(one) for one in row] for row in null],
+        "moved": [_moved(chosen, name, states, rows, ensemble, test, tests, cells, scored, rng) for name in inputs],
+    }
+
+
+def _moved(
+    chosen: Study,
+    name: str,
+    states: list[State],
+    rows: list[dict[State, np.ndarray]],
+    ensemble: Ensemble,
+    test: np.ndarray,
+    tests: slice,
+    cells: list[list[transfer.Cell]],
+    scored: Callable[..., transfer.Scored],
+    rng: Callable[..., np.random.Generator],
+) -> Values:
+    """Return how the classifier of the study's ``k_transfer`` does at the other liquids of the same input."""
+    first = states.index((name, chosen.classify.k_transfer))
+    own = [place for place, state in enumerate(states) if state[0] == name]
+    T = np.array([ensemble.T[states[place][1] - 1] for place in own])
+    in_all = [scored(rows[first], states[place], tests, test) for place in own]
+    right = np.stack([np.stack([one.liquid <= 0, one.glass > 0], axis=1) for one in in_all], axis=1)
+    crossings = [transfer.crossing(T, right, level, rng=rng("crossing", name, str(level))) for level in _LEVELS]
+    compared = []
+    for place, one in zip(own, in_all, strict=True):
+        there = scored(rows[place], states[place], tests, test)
+        lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=rng("lost", name, place)).auc
+        here = cells[first][place]
+        failed = transfer.failure(lost, here.accuracy, cells[place][place].accuracy)
+        compared.append({"place": place, "lost": asdict(lost), "failed": failed})
+    return {
+        "input": name,
+        "first": first,
+        "crossings": [None if one is None else asdict(one) for one in crossings],
+        "compared": compared,
+    }
+
+
+def section(values: Values) -> report.Section:
+    """Return what the matrix supports, the heat maps, and a table of every cell."""
+    states, models = values["states"], values["models"]
+    drawing = report.Drawing(
+        name="transfer",
+        draw=transfer_figures.transfer_matrix,
+        values=(models, states),
+        data=_columns(values),
+        caption="Row: the liquid trained on; column: the liquid tested on, or one half of the glasses against the "
+        f"other (null). Outlined: tested where it was trained. Each value is of {values['n_test_runs']} test runs; the "
+        "intervals are in the table.",
+    )
+    return report.Section(
+        anchor="transfer",
+        title="Trained in one state, tested in another",
+        sentences=[
+            words for model in models for moved in model["moved"] for words in [_sentence(values, model, moved)]
+        ],
+        drawings=[drawing],
+        tables=[_table(values, model) for model in models],
+    )
+
+
+def _sentence(values: Values, model: Values, moved: Values) -> str:
+    states, name = values["states"], _name(model["model"])
+    first = states[moved["first"]]
+    head = f"Trained at T = {first['T']:.3f} on {moved['input']} configurations, {name}"
+    parts = []
+    for level, one in zip(_LEVELS, moved["crossings"], strict=True):
+        if one is not None:
+            at = one["T"]
+            parts.append(
+                f"falls through {level:.0%} accuracy at T = {at['value']:.2f} [{at['low']:.2f}, {at['high']:.2f}]"
+            )
+    failing = [one for one in moved["compared"] if one["failed"] != "none"]
+    if not failing:
+        return f"{head} does as well at every other liquid as one trained there, within the intervals."
+    worst = min(failing, key=lambda one: states[one["place"]]["T"])
+    there, own = (model["cells"][place][worst["place"]] for place in (moved["first"], worst["place"]))
+    evidence = (
+        f"at T = {states[worst['place']]['T']:.3f} its AUC is {_words(there['auc'])}, trained there "
+        f"{_words(own['auc'])}; its accuracy {_words(there['accuracy'])}, with the threshold moved "
+        f"{_words(there['accuracy_rethresholded'])}, trained there {_words(own['accuracy'])}; n = {there['n_test']}"
+    )
+    falls = f"falls through {' and '.join(parts)}" if parts else "fails elsewhere"
+    verdict = {
+        "threshold": "only the threshold failed, not the representation",
+        "representation": "the representation failed, not only the threshold",
+        "undecided": "the threshold failed, and these runs cannot tell whether the representation did too",
+    }[worst["failed"]]
+    return f"{head} {falls}: {verdict} ({evidence})."
+
+
+def _name(model: str) -> str:
+    return "the energy alone" if model == ENERGY else f"the {report.name_of_model(model)}"
+
+
+def _table(values: Values, model: Values) -> report.Table:
+    rows = []
+    for i, trained in enumerate(values["states"]):
+        for j, tested in enumerate(values["states"]):
+            one = model["cells"][i][j]
+            rows.append(
+                (
+                    f"{trained['input']}, {trained['T']:.3f}",
+                    f"{tested['input']}, {tested['T']:.3f}",
+                    *(_words(one[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
+                )
+            )
+        inputs = dict.fromkeys(state["input"] for state in values["states"])
+        for name, null in zip(inputs, model["null"][i], strict=True):
+            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", _words(null), "", ""))
+    return report.Table(
+        title=f"{_name(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
+        columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved"),
+        rows=rows,
+    )
+
+
+def _words(estimate: Values) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _columns(values: Values) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("model", "trained_input", "trained_T", "tested_input", "tested_T", "auc", "accuracy")
+    }
+    for model in values["models"]:
+        for i, trained in enumerate(values["states"]):
+            for j, tested in enumerate(values["states"]):
+                one = model["cells"][i][j]
+                row = (model["model"], trained["input"], trained["T"], tested["input"], tested["T"])
+                for name, value in zip(columns, (*row, one["auc"]["value"], one["accuracy"]["value"]), strict=True):
+                    columns[name].append(value)
+    return columns

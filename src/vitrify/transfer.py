@@ -1,0 +1,162 @@
+r"""How a classifier trained in one state does in another: the transfer matrix, where it fails, and what failed.
+
+A state is a class of liquids beside the glasses of the same runs. Row: where the classifier was trained. Column: where
+it is tested. The diagonal is the in-domain classifier, the best that could be hoped for. Two things can go wrong away
+from it. If the AUC falls, the classifier no longer ranks glasses above liquids: its **representation** failed. If the
+AUC stays and only the accuracy falls, glasses are still ranked above liquids and just fall on one side of the old
+threshold: a **threshold** chosen on a few labelled runs of the new state mends it.
+
+Red dots are a row of the matrix, green dots its diagonal. Where the accuracy of a row falls through a level, the
+temperature is interpolated linearly,
+
+.. math:: T^* = T_j + (T_{j+1} - T_j) \frac{a_j - a^*}{a_j - a_{j+1}}
+
+between neighbouring liquids, from the hottest down, with an interval by resampling the test runs.
+"""
+
+__all__ = ["Cell", "Crossing", "Scored", "cell", "crossing", "failure"]
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+from vitrify import scores
+from vitrify.scores import Difference, Estimate
+
+_N_BOOTSTRAP = 4_000
+_NOTICED = 0.05  # a loss of AUC below it counts as none
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """Logits of one classifier in one state, a liquid and a glass of every run.
+
+    Args:
+        liquid: Logit of the liquid of each run.
+        glass: Logit of the glass of each run.
+        run: The runs.
+    """
+
+    liquid: Float[np.ndarray, " r"]
+    glass: Float[np.ndarray, " r"]
+    run: Integer[np.ndarray, " r"]
+
+    @property
+    def logit(self) -> Float[np.ndarray, " b"]:
+        """Liquids, then glasses."""
+        return np.concatenate([self.liquid, self.glass])
+
+    @property
+    def label(self) -> Integer[np.ndarray, " b"]:
+        """0 for liquid, 1 for glass."""
+        return np.repeat([0, 1], len(self.run))
+
+    @property
+    def both_runs(self) -> Integer[np.ndarray, " b"]:
+        """The run of each logit."""
+        return np.concatenate([self.run, self.run])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One classifier in one state.
+
+    Args:
+        n_test: Test configurations.
+        accuracy: With the threshold it was trained with.
+        auc: Area under the ROC curve.
+        accuracy_rethresholded: With the threshold moved on the validation runs of the state it is tested in.
+    """
+
+    n_test: int
+    accuracy: Estimate
+    auc: Estimate
+    accuracy_rethresholded: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crossing:
+    """The temperature at which an accuracy falls through a level, and the part of the resamples in which it does."""
+
+    level: float
+    T: Estimate
+    found: float
+
+
+def cell(validation: Scored, test: Scored, *, rng: np.random.Generator) -> Cell:
+    """Return the scores of one cell of the matrix.
+
+    Args:
+        validation: Logits on the validation runs of the state tested in; they choose the moved threshold.
+        test: Logits on its test runs.
+        rng: Draws the resamples.
+    """
+    plain = scores.score(test.logit, test.label, test.both_runs, rng=rng, n_bootstrap=_N_BOOTSTRAP)
+    threshold = scores.rethreshold(validation.logit, validation.label)
+    moved = scores.score(test.logit, test.label, test.both_runs, rng=rng, threshold=threshold, n_bootstrap=_N_BOOTSTRAP)
+    return Cell(n_test=plain.n_test, accuracy=plain.accuracy, auc=plain.auc, accuracy_rethresholded=moved.accuracy)
+
+
+def crossing(
+    T: Float[np.ndarray, " t"], right: Bool[np.ndarray, "r t 2"], level: float, *, rng: np.random.Generator
+) -> Crossing | None:
+    """Return where the accuracy of a row first falls through a level, from the hottest liquid down.
+
+    Args:
+        T: Temperatures of the liquids, in any order.
+        right: Whether the liquid and the glass of each run are classified rightly, at each temperature.
+        level: The accuracy.
+        rng: Draws the runs.
+
+    Returns:
+        ``None`` where it does not cross, or more than 5% of the resamples do not.
+
+    Example:
+        >>> right = np.zeros((50, 3, 2), bool)
+        >>> right[:, 0] = True
+        >>> right[:, :, 1] = True
+        >>> found = crossing(np.array([2.0, 1.0, 0.5]), right, 0.75, rng=np.random.default_rng(1))
+        >>> [round(value, 6) for value in (found.T.value, found.T.low, found.T.high)]
+        [1.5, 1.5, 1.5]
+    """
+    hottest_first = np.argsort(T)[::-1]
+    T, of_run = T[hottest_first], right[:, hottest_first].mean(axis=2)
+    weights = rng.multinomial(len(of_run), np.full(len(of_run), 1 / len(of_run)), _N_BOOTSTRAP) / len(of_run)
+    value = _fallen(T, of_run.mean(axis=0, keepdims=True), level)[0]
+    resampled = _fallen(T, weights @ of_run, level)
+    held = np.isfinite(resampled)
+    if not np.isfinite(value) or held.mean() < 0.95:
+        return None
+    low, high = np.quantile(resampled[held], [0.025, 0.975])
+    return Crossing(level=level, T=Estimate(float(value), float(low), float(high)), found=float(held.mean()))
+
+
+def failure(
+    lost: Difference, accuracy: Estimate, own: Estimate
+) -> Literal["none", "threshold", "representation", "undecided"]:
+    """Return what failed in a transferred classifier.
+
+    Args:
+        lost: Its AUC minus that of the classifier trained in the state it is tested in.
+        accuracy: Its accuracy there.
+        own: The accuracy of the classifier trained there.
+
+    Returns:
+        ``representation`` if the AUC is lost, by more than 0.05 and with p < 0.05; ``undecided`` if it is lost by more
+        than 0.05 and these runs cannot tell it from chance; else ``threshold`` if the accuracy is lost; else ``none``.
+    """
+    if lost.value < -_NOTICED:
+        return "representation" if lost.p < 0.05 else "undecided"
+    return "threshold" if accuracy.value < own.value - _NOTICED and accuracy.high < own.value else "none"
+
+
+def _fallen(T: Float[np.ndarray, " t"], accuracy: Float[np.ndarray, "s t"], level: float) -> Float[np.ndarray, " s"]:
+    """Return the temperature of the first fall through a level in each row; NaN where there is none."""
+    falls = (accuracy[:, :-1] >= level) & (accuracy[:, 1:] < level)
+    first = falls.argmax(axis=1)
+    rows = np.arange(len(accuracy))
+    above, below = accuracy[rows, first], accuracy[rows, first + 1]
+    part = (above - level) / np.where(above > below, above - below, 1.0)
+    return np.where(falls.any(axis=1), T[first] + (T[first + 1] - T[first]) * part, np.nan)
