@@ -16,6 +16,7 @@ __all__ = [
     "Descriptors",
     "Graph",
     "Image",
+    "freud_parts",
     "local_descriptors",
     "log_picture",
     "pair_correlation",
@@ -251,7 +252,7 @@ def pair_correlation(
     """
     import freud  # a second to import, and pictures and graphs need none of it
 
-    box, points = _freud_parts(configuration)
+    box, points = freud_parts(configuration)
     if not 0 < r_max < configuration.box.min() / 2:
         raise ValueError(f"r_max must be below half the box edge {configuration.box.min() / 2:.3f}; got {r_max}")
     g = np.empty((3, n_bins))
@@ -284,7 +285,7 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
     """
     import freud
 
-    box, points = _freud_parts(configuration)
+    box, points = freud_parts(configuration)
     names, values = [], []
     for a, b in product((0, 1), repeat=2):
         query = freud.locality.AABBQuery(box, points[b])
@@ -310,7 +311,7 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
 _FIRST_SHELL = (1.4, 1.2, 1.2)
 
 
-def _freud_parts(configuration: Configuration) -> tuple["freud.box.Box", list[Float32[np.ndarray, "n 3"]]]:
+def freud_parts(configuration: Configuration) -> tuple["freud.box.Box", list[Float32[np.ndarray, "n 3"]]]:
     """Return freud's box and the centred, three-component positions of A and of B."""
     if configuration.periodic is not None and not configuration.periodic.all():
         raise ValueError(f"configuration must be periodic along every axis; got {configuration.periodic.tolist()}")

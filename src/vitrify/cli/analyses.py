@@ -33,6 +33,12 @@ def _transfer(words: list[str]) -> None:
     show_analyses(("transfer",), chosen, given)
 
 
+def _structure(words: list[str]) -> None:
+    says = "Measure the structure of a study's configurations, and what each metric tells apart; it is run first."
+    chosen, given = study_words(words, "structure", says)
+    show_analyses(("structure",), chosen, given)
+
+
 def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
     """Make some analyses of a study, by default all, and print what they support."""
     from vitrify import analyses
@@ -48,5 +54,6 @@ COMMANDS = {
     "analyse": Command(_analyse, "STUDY.toml [--only NAME ...]", "every analysis of a study, or some, in its report"),
     "energy-question": Command(_energy_question, "STUDY.toml", "is a classifier only computing the energy?"),
     "transfer": Command(_transfer, "STUDY.toml", "trained in one state, tested in another: the transfer matrix"),
+    "structure": Command(_structure, "STUDY.toml", "g(r), S(q), bond order, Voronoi cells: what each tells apart"),
 }
 """By name."""

@@ -1,0 +1,240 @@
+"""Structural metrics of a study's ensemble: against temperature, and what each tells apart beside the networks."""
+
+__all__ = ["compute", "section"]
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
+from vitrify.dataset import Ensemble, Split
+from vitrify.settings import Input, Study, split
+from vitrify.system import Configuration, stream
+from vitrify.views import pair_correlation
+
+Values = dict[str, Any]
+
+_N_CURVE_RUNS = 32  # runs that pair correlations and structure factors are averaged over
+_ALL = "all metrics, linear"
+
+
+def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Values:
+    """Return the metrics of every record of the study by run, their AUCs, and pair correlations.
+
+    Args:
+        chosen: The study.
+        out: Its folder.
+        n_workers: Processes.
+        progress: Told the runs done.
+    """
+    records = (*sorted(chosen.classify.k), chosen.classify.k_glass)
+    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=records)
+    inputs = list(chosen.classify.inputs)
+    names, tables = _tables(ensemble, inputs, n_workers=n_workers, progress=progress)
+    results = store.read_json(out / "results.json")
+    T = [float(ensemble.T[k - 1]) for k in records]
+    metrics, rows = [], []
+    for name in inputs:
+        table = tables[name]  # (runs, records, metrics)
+        mean, se = table.mean(axis=0), table.std(axis=0, ddof=1) / np.sqrt(len(table))
+        metrics += [
+            {
+                "input": name,
+                "metric": metric,
+                "T": T,
+                "mean": mean[:, place].tolist(),
+                "se": se[:, place].tolist(),
+                "n_runs": len(table),
+            }
+            for place, metric in enumerate(names)
+        ]
+        for place, k in enumerate(records[:-1]):
+            rows.append(_told_apart(chosen, name, k, T[place], table[:, place], table[:, -1], names, results))
+    curves = [one for name in inputs for one in _curves(ensemble, records, T, name)]
+    return {"metrics": metrics, "rows": rows, "curves": curves}
+
+
+def _tables(
+    ensemble: Ensemble, inputs: Sequence[Input], *, n_workers: int, progress: Any
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Return the names of the metrics and, by input, their values for every run and record."""
+    done, total = 0.0, len(ensemble.e_is_shifted)
+
+    def tick(amount: float) -> None:
+        nonlocal done
+        done += amount
+        progress("structural metrics", done, total)
+
+    jobs = []
+    for part in np.array_split(np.arange(total), min(4 * n_workers, total)):
+        positions = np.stack([getattr(ensemble, name)[part] for name in inputs], axis=1)
+        jobs.append((positions, ensemble.species, ensemble.box))
+    found = parallel.spread(_measure, jobs, n_workers=n_workers, progress=tick)
+    values = np.concatenate([part for _, part in found])
+    return found[0][0], {name: values[:, place] for place, name in enumerate(inputs)}
+
+
+def _measure(job: tuple[np.ndarray, np.ndarray, np.ndarray], tick: parallel.Tick) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the metrics, and their values for some runs: run, input, record, metric."""
+    positions, species, box = job
+    names: tuple[str, ...] = ()
+    runs = []
+    for run in positions:
+        values = []
+        for one in run.reshape(-1, *run.shape[2:]):
+            names, found = structure.metrics(Configuration(positions=one.astype(float), species=species, box=box))
+            values.append(found)
+        runs.append(np.array(values).reshape(*run.shape[:2], -1))
+        tick(1)
+    return names, np.array(runs)
+
+
+def _told_apart(
+    chosen: Study,
+    name: str,
+    k: int,
+    T: float,
+    liquid: np.ndarray,
+    glass: np.ndarray,
+    names: tuple[str, ...],
+    results: Values,
+) -> Values:
+    """Return the AUC of each metric, of all together, and of what the study scored on the same pair."""
+    parts: Split = split(chosen)
+
+    def pair(runs: np.ndarray, columns: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        return np.concatenate([liquid[runs][:, columns], glass[runs][:, columns]]), np.repeat([0, 1], len(runs))
+
+    found = []
+    everything = [(metric, [place]) for place, metric in enumerate(names)] + [(_ALL, list(range(len(names))))]
+    for metric, columns in everything:
+        fitted = baselines.fit(*pair(parts.train, columns), *pair(parts.validation, columns))
+        shown, label = pair(parts.test, columns)
+        rng = stream(chosen.seed, "structure", name, k, metric)
+        run = np.concatenate([parts.test, parts.test])
+        scored = scores.score(fitted.logit(shown), label, run, rng=rng, n_bootstrap=4000)
+        found.append({"metric": metric, "auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy)})
+    beside = [
+        {"metric": row["model"], "auc": row["auc"], "accuracy": row["accuracy"]}
+        for row in results["classification"]
+        if row["input"] == name and row["train_k"] == row["test_k"] == k and not row["control"]
+    ]
+    return {
+        "input": name,
+        "k": k,
+        "T": T,
+        "n_test": 2 * len(parts.test),
+        "n_runs": len(parts.test),
+        "metrics": found,
+        "beside": beside,
+    }
+
+
+def _curves(ensemble: Ensemble, records: tuple[int, ...], T: list[float], name: str) -> list[Values]:
+    """Return g(r) and S(q) of the hottest and the coldest liquid and of the glass, with standard errors over runs."""
+    found = []
+    reach = min(4.0, 0.499 * float(ensemble.box.min()))
+    for place in dict.fromkeys((0, len(records) - 2, len(records) - 1)):
+        g, S = [], []
+        for positions in getattr(ensemble, name)[:_N_CURVE_RUNS, ensemble.place("k", records[place])]:
+            shown = Configuration(positions=positions.astype(float), species=ensemble.species, box=ensemble.box)
+            r, one = pair_correlation(shown, r_max=reach, n_bins=120)
+            q, other = structure.structure_factor(shown)
+            g.append(one)
+            S.append(other)
+        held = np.isfinite(S[0])
+        root = np.sqrt(len(g))
+        found.append(
+            {
+                "input": name,
+                "T": T[place],
+                "n_runs": len(g),
+                "r": r.tolist(),
+                "g": np.mean(g, axis=0).tolist(),
+                "g_se": (np.std(g, axis=0, ddof=1) / root).tolist(),
+                "q": q[held].tolist(),
+                "S": np.mean(S, axis=0)[held].tolist(),
+                "S_se": (np.std(S, axis=0, ddof=1) / root)[held].tolist(),
+            }
+        )
+    return found
+
+
+def section(values: Values) -> report.Section:
+    """Return which metrics tell glass from liquid, the figures and a table for every task."""
+    metrics, curves = values["metrics"], values["curves"]
+    columns = {name: [one[name] for one in metrics for _ in one["T"]] for name in ("input", "metric", "n_runs")} | {
+        name: [value for one in metrics for value in one[name]] for name in ("T", "mean", "se")
+    }
+    g = {
+        f"{one['input']}_T{one['T']:.3f}_{name}": one[key] if place is None else one[key][place]
+        for one in curves
+        for name, key, place in (
+            ("r", "r", None),
+            ("g_AA", "g", 0),
+            ("g_AB", "g", 1),
+            ("g_BB", "g", 2),
+            ("q", "q", None),
+            ("S", "S", None),
+        )
+    }
+    return report.Section(
+        anchor="structure",
+        title="Structure, without a network",
+        sentences=[_sentence(row) for row in values["rows"] if row["input"] == "inherent" and not _easy(row)],
+        drawings=[
+            report.Drawing(
+                name="structural_metrics",
+                draw=structure_figures.metrics_against_temperature,
+                values=(metrics,),
+                data=columns,
+                caption="Metrics of a configuration against the bath temperature of its record, mean over runs.",
+            ),
+            report.Drawing(
+                name="pair_correlations",
+                draw=structure_figures.correlations,
+                values=(curves,),
+                data=g,
+                caption="Partial pair correlations and structure factor of the hottest and the coldest liquid and of "
+                f"the glass; bands are standard errors over {curves[0]['n_runs']} runs.",
+            ),
+        ],
+        tables=[_table(row) for row in values["rows"] if not _easy(row)],
+    )
+
+
+def _easy(row: Values) -> bool:
+    """Return whether most metrics separate the classes by themselves."""
+    return bool(np.median([one["auc"]["value"] for one in row["metrics"]]) > 0.98)
+
+
+def _sentence(row: Values) -> str:
+    alone = sorted((one for one in row["metrics"] if one["metric"] != _ALL), key=lambda one: -one["auc"]["value"])
+    together = next(one for one in row["metrics"] if one["metric"] == _ALL)
+    energy = next((one for one in row["beside"] if one["metric"] in ("e_is", "e_pot")), None)
+    best = ", ".join(f"{one['metric']} {_words(one['auc'])}" for one in alone[:3])
+    against = "" if energy is None else f", against {_words(energy['auc'])} of {report.name_of_model(energy['metric'])}"
+    return (
+        f"{row['input'].capitalize()}, k = {row['k']} (T = {row['T']:.3f}): of {len(alone)} metrics {best} tell most "
+        f"apart by AUC; all together {_words(together['auc'])}{against} "
+        f"(n = {row['n_test']}, {row['n_runs']} test runs)."
+    )
+
+
+def _table(row: Values) -> report.Table:
+    ranked = sorted(row["metrics"], key=lambda one: -one["auc"]["value"])
+    shown = [(one["metric"], one) for one in ranked]
+    shown += [(report.name_of_model(one["metric"]), one) for one in row["beside"]]
+    where = f"{row['input'].capitalize()}, k = {row['k']}, T = {row['T']:.3f}"
+    return report.Table(
+        title=f"{where}: n = {row['n_test']} of {row['n_runs']} runs",
+        columns=("metric or model", "AUC", "accuracy"),
+        rows=[(name, _words(one["auc"]), _words(one["accuracy"])) for name, one in shown],
+    )
+
+
+def _words(estimate: Values) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

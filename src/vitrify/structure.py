@@ -1,0 +1,151 @@
+r"""Structure without a network: numbers that a physicist computes from a configuration, and what they tell apart.
+
+Of every configuration, in two and three dimensions (freud does the geometry):
+
+- **the three metrics that bond attention selects**: in the graph that joins each particle to its k nearest neighbours,
+  made symmetric, keep the bonds with at least one B end. Count the connected components, the B-B bonds, and the A
+  particles without a B neighbour. A particle without a bond is a component of its own;
+- coordination numbers and bond lengths by species, and bond order (:func:`vitrify.views.local_descriptors`);
+- in two dimensions, from the Voronoi cells: the fractions of cells with 4 to 8 sides, the spread of their areas, and
+
+  .. math:: \psi_n(i) = \frac{1}{N_i} \sum_{j} e^{i n \theta_{ij}}, \qquad n = 4, 5, 6
+
+  over the neighbours that share a side, as the mean magnitude.
+
+Of an ensemble: the partial pair correlations (:func:`vitrify.views.pair_correlation`) and, over the wave vectors that
+the box allows,
+
+.. math:: S(q) = \frac{1}{N} \left\langle
+          \Big|\sum_j e^{-i \mathbf{q} \cdot \mathbf{r}_j}\Big|^2 \right\rangle_{|\mathbf{q}| = q}
+
+each with the standard error over independent runs.
+
+References:
+    bond attention: Swanson et al. 2020, doi:10.48550/arXiv.1909.04648; bond order: Halperin & Nelson 1978,
+    doi:10.1103/PhysRevLett.41.121; freud: Ramasubramani et al. 2020, doi:10.1016/j.cpc.2020.107275;
+    S(q): Hansen & McDonald 2013, doi:10.1016/B978-0-12-387032-2.00004-0
+"""
+
+__all__ = ["bond_metrics", "metrics", "structure_factor", "voronoi_metrics"]
+
+import numpy as np
+from jaxtyping import Float64, Integer
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from vitrify.system import Configuration
+from vitrify.views import Graph, freud_parts, local_descriptors
+
+N_NEIGHBOURS = {2: 6, 3: 12}
+"""Nearest neighbours in the graph of the three metrics, by dimension."""
+
+_SIDES = (4, 5, 6, 7, 8)
+
+
+def metrics(configuration: Configuration) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
+    """Return the names and values of all metrics of a configuration.
+
+    Args:
+        configuration: At least two particles of each of A and B; periodic.
+
+    Raises:
+        ValueError: A species is missing or an axis is not periodic.
+    """
+    names, values = local_descriptors(configuration)
+    found: dict[str, float] = dict(
+        zip(("components", "bonds_BB", "lonely_A"), bond_metrics(configuration), strict=True)
+    )
+    found |= dict(zip(names, values, strict=True))
+    if configuration.dimension == 2:
+        found |= voronoi_metrics(configuration)
+    return tuple(found), np.array(list(found.values()), float)
+
+
+def bond_metrics(configuration: Configuration, *, n_neighbours: int | None = None) -> tuple[int, int, int]:
+    """Return the connected components, the B-B bonds, and the A particles without a B neighbour.
+
+    Args:
+        configuration: Any number of particles; periodic.
+        n_neighbours: Nearest neighbours joined to each particle; by default `N_NEIGHBOURS`.
+
+    Raises:
+        ValueError: There are not more particles than neighbours.
+    """
+    n, is_B = len(configuration.species), configuration.species == 1
+    k = n_neighbours or N_NEIGHBOURS[configuration.dimension]
+    neighbours, _, _ = Graph(n_neighbours=k)(
+        configuration.positions[None].astype(np.float32), configuration.species, configuration.box
+    )
+    pairs = _bonds(neighbours[0])
+    pairs = pairs[is_B[pairs].any(axis=1)]
+    joined = coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
+    n_components, _ = connected_components(joined, directed=False)
+    with_B = np.zeros(n, bool)
+    for here, there in (pairs.T, pairs.T[::-1]):
+        with_B[here[is_B[there]]] = True
+    return int(n_components), int(is_B[pairs].all(axis=1).sum()), int((~with_B & ~is_B).sum())
+
+
+def voronoi_metrics(configuration: Configuration) -> dict[str, float]:
+    """Return the metrics of the Voronoi cells of a two-dimensional configuration, by name.
+
+    Raises:
+        ValueError: It has three dimensions, a species is missing or an axis is not periodic.
+    """
+    if configuration.dimension != 2:
+        raise ValueError(f"configuration must have 2 dimensions; got {configuration.dimension}")
+    import freud  # a second to import
+
+    box, points = freud_parts(configuration)
+    together = (box, np.concatenate(points))
+    with freud.parallel.NumThreads(1):
+        cells = freud.locality.Voronoi().compute(together)
+        sides = cells.nlist.neighbor_counts
+        found = {f"sides_{n}": float((sides == n).mean()) for n in _SIDES}
+        found["area_sd"] = float(cells.volumes.std() / cells.volumes.mean())
+        for n in (4, 5, 6):
+            order = freud.order.Hexatic(k=n).compute(together, neighbors=cells.nlist).particle_order
+            found[f"psi{n}_voronoi"] = float(np.abs(order).mean())
+    return found
+
+
+def structure_factor(
+    configuration: Configuration, *, q_max: float = 20.0, n_bins: int = 60
+) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Return wave numbers and the structure factor of all particles, averaged over directions.
+
+    Args:
+        configuration: Periodic; equal edges.
+        q_max: Largest wave number, in 1 / sigma_AA.
+        n_bins: Shells between 0 and ``q_max``; one without a wave vector of the box is NaN.
+
+    Raises:
+        ValueError: The edges are not equal.
+    """
+    box, d = configuration.box, configuration.dimension
+    if not np.allclose(box, box[0]):
+        raise ValueError(f"box must have equal edges; got {box.tolist()}")
+    unit = 2 * np.pi / float(box[0])
+    n_max = int(q_max / unit)
+    steps = np.arange(-n_max, n_max + 1)
+    waves = [np.exp(-1j * unit * np.outer(steps, configuration.positions[:, axis])) for axis in range(d)]
+    # half of the wave vectors: the other half has the same amplitudes, conjugate
+    waves[-1] = waves[-1][n_max:]
+    amplitude = np.einsum("an,bn->ab", *waves) if d == 2 else np.einsum("an,bn,cn->abc", *waves, optimize=True)
+    grids = np.meshgrid(*([steps] * (d - 1)), steps[n_max:], indexing="ij")
+    q = unit * np.sqrt(sum(np.square(grid, dtype=float) for grid in grids))
+    edges = np.linspace(0, q_max, n_bins + 1)
+    shell = np.digitize(q, edges) - 1
+    inside = (q > 0) & (shell < n_bins)
+    weight = np.where(grids[-1] == 0, 1.0, 2.0)[inside]
+    count = np.bincount(shell[inside], weight, minlength=n_bins)
+    total = np.bincount(shell[inside], weight * np.abs(amplitude[inside]) ** 2, minlength=n_bins)
+    with np.errstate(invalid="ignore"):
+        return (edges[1:] + edges[:-1]) / 2, np.asarray(total / count / len(configuration.species))
+
+
+def _bonds(neighbours: Integer[np.ndarray, "n k"]) -> Integer[np.ndarray, "e 2"]:
+    """Return each pair of which one names the other, once."""
+    n, k = neighbours.shape
+    pairs = np.stack([np.repeat(np.arange(n), k), neighbours.ravel()], axis=1)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
