@@ -39,6 +39,12 @@ def _structure(words: list[str]) -> None:
     show_analyses(("structure",), chosen, given)
 
 
+def _probe(words: list[str]) -> None:
+    says = "Show a study's networks patterns, changed species, noise and small patches; the study is run first."
+    chosen, given = study_words(words, "probe", says)
+    show_analyses(("probes",), chosen, given)
+
+
 def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
     """Make some analyses of a study, by default all, and print what they support."""
     from vitrify import analyses
@@ -55,5 +61,6 @@ COMMANDS = {
     "energy-question": Command(_energy_question, "STUDY.toml", "is a classifier only computing the energy?"),
     "transfer": Command(_transfer, "STUDY.toml", "trained in one state, tested in another: the transfer matrix"),
     "structure": Command(_structure, "STUDY.toml", "g(r), S(q), bond order, Voronoi cells: what each tells apart"),
+    "probe": Command(_probe, "STUDY.toml", "patterns, changed species, noise, patches: how networks answer"),
 }
 """By name."""

@@ -1,0 +1,282 @@
+"""Probes of a study's networks, patches of its configurations, and liquids against liquids."""
+
+__all__ = ["compute", "section"]
+
+import itertools
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrify import baselines, classify, learn, probes, probes_figures, report, scores, store
+from vitrify.dataset import Ensemble, Labelled, labelled
+from vitrify.descriptors import Descriptors
+from vitrify.models import MODELS
+from vitrify.settings import Study, split
+from vitrify.system import stream
+
+Values = dict[str, Any]
+
+_N_PATTERNS = 12
+_SD = (0.0, 0.02, 0.05, 0.1, 0.2)
+_SIZES = (20, 50, 100, 200)
+_N_PATCHES = 4  # of each configuration
+
+
+def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Values:  # noqa: ARG001
+    """Return how the networks trained on the coldest liquid answer to probes, and what patches and liquids tell.
+
+    Args:
+        chosen: The study.
+        out: Its folder.
+        n_workers: Not used.
+        progress: Told the networks and tasks done.
+    """
+    ks = sorted(chosen.classify.k)
+    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=(*ks, chosen.classify.k_glass))
+    asked = [
+        one
+        for one in classify.trainings(chosen)
+        if one.model is not None and not one.control and one.replicate == 0 and one.train_k == _probed(ks)
+    ]
+    inputs = list(chosen.classify.inputs)
+    total = len(asked) + 3 * len(inputs)
+    models: list[Values] = []
+    for one in asked:
+        progress("probes", len(models), total)
+        settings = MODELS[one.name].model_validate(one.model.model_dump() if one.model else {})
+        network = learn.restore(settings, store.Checkpoints(out / "models" / one.folder))
+        models.append(_model(chosen, ensemble, network, one))
+    tasks: list[Values] = []
+    pairs: list[Values] = []
+    for name in inputs:
+        for k in dict.fromkeys((_probed(ks), ks[-1])):
+            progress("probes", len(models) + len(tasks) + len(pairs) / len(ks), total)
+            tasks.append(_patches(chosen, ensemble, name, k))
+        pairs += [_liquids(chosen, ensemble, name, *two) for two in itertools.pairwise(ks)]
+    return {"models": models, "patches": tasks, "liquids": pairs}
+
+
+def _probed(ks: list[int]) -> int:
+    """Return the liquid of the networks that are probed: the coldest but one, told apart but not trivially."""
+    return ks[-2] if len(ks) > 1 else ks[-1]
+
+
+def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: classify.Training) -> Values:
+    data = labelled(ensemble, inherent=one.input == "inherent", k_glass=one.k_glass, k_liquid=one.train_k)
+    test = data.of_runs(split(chosen).test)
+
+    def rng(*words: str | int) -> np.random.Generator:
+        return stream(chosen.seed, "probes", one.folder, *words)
+
+    def logit(shown: Labelled) -> np.ndarray:
+        return learn.predict(network, shown)
+
+    plain = logit(test)
+    groups = [
+        {"name": name, "of": name, "logit": plain[test.label == which].tolist()}
+        for which, name in ((0, "liquid"), (1, "glass"))
+    ]
+    changed = {
+        "species shuffled": probes.shuffled(test.species, rng=rng("shuffled")),
+        "species swapped": probes.swapped(test.species),
+    }
+    told = {}
+    for name, species in changed.items():
+        found = logit(replace(test, species=species))
+        told[name] = asdict(scores.score(found, test.label, test.run, rng=rng(name)).auc)
+        groups += [
+            {"name": f"{which}, {name.removeprefix('species ')}", "of": name, "logit": found[test.label == y].tolist()}
+            for y, which in ((0, "liquid"), (1, "glass"))
+        ]
+    if ensemble.thermal.shape[-1] == 2:
+        groups += [
+            {"name": _FOLD[fold], "of": "pattern", "logit": _pattern_logits(network, test, fold, rng(fold))}
+            for fold in probes.FOLDS
+        ]
+    noise = []
+    for sd in _SD:
+        moved = replace(test, positions=probes.noisy(test.positions, test.box, sd, rng=rng("noise", str(sd))))
+        scored = scores.score(logit(moved), test.label, test.run, rng=rng("score", str(sd)), n_bootstrap=4000)
+        noise.append({"sd": sd, "auc": asdict(scored.auc)})
+    return {
+        "model": one.name,
+        "input": one.input,
+        "k": one.train_k,
+        "T": float(ensemble.T[one.train_k - 1]),
+        "n_test": len(test.label),
+        "n_runs": len(np.unique(test.run)),
+        "logits": groups,
+        "told": told,
+        "noise": noise,
+    }
+
+
+_FOLD = {0: "random places", 3: "three-fold pattern", 5: "five-fold pattern", 6: "six-fold pattern"}
+
+
+def _pattern_logits(network: learn.Trained, like: Labelled, fold: int, rng: np.random.Generator) -> list[float]:
+    """Return the logits of patterns of as many particles, of the composition and density of a data set."""
+    n, n_B, density = len(like.species), int(like.species.sum()), len(like.species) / float(like.box.prod())
+    made = [probes.pattern(fold, n_particles=n, n_B=n_B, density=density, rng=rng) for _ in range(_N_PATTERNS)]
+    nothing = np.zeros(len(made))
+    shown = Labelled(
+        positions=np.stack([one.positions for one in made]).astype(np.float32),
+        species=made[0].species,
+        box=made[0].box,
+        label=nothing.astype(int),
+        run=np.arange(len(made)),
+        e_pot=nothing,
+        e_is=nothing,
+    )
+    return list(learn.predict(network, shown).tolist())
+
+
+def _patches(chosen: Study, ensemble: Ensemble, name: str, k: int) -> Values:
+    """Return what a logistic regression on the mean descriptors of a patch tells apart, against its size."""
+    data = labelled(ensemble, inherent=name == "inherent", k_glass=chosen.classify.k_glass, k_liquid=k)
+    parts, view = split(chosen), Descriptors()
+    is_B = data.species == 1
+    rng = stream(chosen.seed, "patches", name, k)
+    sizes = [n for n in _SIZES if n < len(data.species)] + [len(data.species)]
+    each = {n: _N_PATCHES if n < len(data.species) else 1 for n in sizes}
+    features: dict[int, list[np.ndarray]] = {n: [] for n in sizes}
+    for positions in data.positions:
+        (numbers,) = view(positions[None], data.species, data.box)
+        for n in sizes:
+            for inside in probes.patches(positions, data.box, n, each[n], rng=rng):
+                of_each = [numbers[0, inside][is_B[inside] == b, 2:] for b in (False, True)]
+                features[n].append(
+                    np.concatenate([one.mean(axis=0) if len(one) else 0 * numbers[0, 0, 2:] for one in of_each])
+                )
+    found = []
+    for n in sizes:
+        table = np.array(features[n], float)
+        label, run = (np.repeat(values, each[n]) for values in (data.label, data.run))
+        train, chooses, test = (np.isin(run, runs) for runs in (parts.train, parts.validation, parts.test))
+        fitted = baselines.fit(table[train], label[train], table[chooses], label[chooses])
+        logit = fitted.logit(table[test])
+        scored = scores.score(
+            logit, label[test], run[test], rng=stream(chosen.seed, "patch", name, k, n), n_bootstrap=4000
+        )
+        found.append(
+            {"n_inside": n, "auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "n_test": scored.n_test}
+        )
+    return {"input": name, "k": k, "T": float(ensemble.T[k - 1]), "n_runs": len(parts.test), "sizes": found}
+
+
+def _liquids(chosen: Study, ensemble: Ensemble, name: str, k_hot: int, k_cold: int) -> Values:
+    """Return how well two liquids are told apart by their descriptors and by the energy; no glass is involved."""
+    data = labelled(ensemble, inherent=name == "inherent", k_glass=k_cold, k_liquid=k_hot)
+    parts, view = split(chosen), Descriptors()
+    energy = data.e_is if name == "inherent" else data.e_pot
+    columns = {
+        "descriptors": view.pooled(data.positions, data.species, data.box).astype(float),
+        "energy": energy[:, None],
+    }
+    found = {}
+    for word, table in columns.items():
+        train, chooses, test = (np.isin(data.run, runs) for runs in (parts.train, parts.validation, parts.test))
+        fitted = baselines.fit(table[train], data.label[train], table[chooses], data.label[chooses])
+        rng = stream(chosen.seed, "liquids", name, k_hot, word)
+        scored = scores.score(fitted.logit(table[test]), data.label[test], data.run[test], rng=rng, n_bootstrap=4000)
+        found[word] = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy)}
+    T = [float(ensemble.T[k - 1]) for k in (k_hot, k_cold)]
+    return {"input": name, "T": T, "n_test": 2 * len(parts.test), **found}
+
+
+def section(values: Values) -> report.Section:
+    """Return what the probes say, with figures and tables."""
+    models, tasks = values["models"], values["patches"]
+    drawings = [
+        report.Drawing(
+            name="patches",
+            draw=probes_figures.patch_sizes,
+            values=(tasks,),
+            data={
+                "input": [task["input"] for task in tasks for _ in task["sizes"]],
+                "T": [task["T"] for task in tasks for _ in task["sizes"]],
+                "n_inside": [one["n_inside"] for task in tasks for one in task["sizes"]],
+                "auc": [one["auc"]["value"] for task in tasks for one in task["sizes"]],
+            },
+            caption="A logistic regression on the mean descriptors of square patches, glass against the liquid at T; "
+            "95% intervals over runs.",
+        )
+    ]
+    if models:
+        drawings.insert(
+            0,
+            report.Drawing(
+                name="probes",
+                draw=probes_figures.answers,
+                values=(models,),
+                data={
+                    "model": [m["model"] for m in models for one in m["logits"] for _ in one["logit"]],
+                    "input": [m["input"] for m in models for one in m["logits"] for _ in one["logit"]],
+                    "shown": [one["name"] for m in models for one in m["logits"] for _ in one["logit"]],
+                    "logit": [value for m in models for one in m["logits"] for value in one["logit"]],
+                },
+                caption="Left: logits of test configurations, of the same with changed species, and of patterns. "
+                "Right: AUC of test configurations whose particles were moved at random.",
+            ),
+        )
+    return report.Section(
+        anchor="probes",
+        title="Probes",
+        sentences=[_sentence(model) for model in models] + [_patch_sentence(task) for task in tasks],
+        drawings=drawings,
+        tables=[_liquid_table(values["liquids"])],
+    )
+
+
+def _sentence(model: Values) -> str:
+    quiet = model["noise"][0]["auc"]
+    lost = next((one["sd"] for one in model["noise"][1:] if one["auc"]["high"] < quiet["value"]), None)
+    noise = (
+        f"noise of up to {_SD[-1]:g} sigma_AA takes nothing it can be seen to lose"
+        if lost is None
+        else f"noise of {lost:g} sigma_AA lowers it for certain"
+    )
+    middle = {one["name"]: float(np.median(one["logit"])) for one in model["logits"]}
+    patterns = [f"{name} {middle[name]:+.1f}" for name in _FOLD.values() if name in middle]
+    answers = f"; median logits: liquid {middle['liquid']:+.1f}, glass {middle['glass']:+.1f}"
+    if patterns:
+        answers += ", " + ", ".join(patterns)
+    told = ", ".join(f"{_words(auc)} with {name}" for name, auc in model["told"].items())
+    name = report.name_of_model(model["model"])
+    return (
+        f"The {name} trained on {model['input']} configurations at T = {model['T']:.3f} has an AUC of "
+        f"{_words(quiet)} on {model['n_test']} test configurations of {model['n_runs']} runs, {told}; {noise}{answers}."
+    )
+
+
+def _patch_sentence(task: Values) -> str:
+    first, last = task["sizes"][0], task["sizes"][-1]
+    n = f"n = {first['n_test']} and {last['n_test']}, of {task['n_runs']} runs"
+    return (
+        f"Patches of {task['input']} configurations at T = {task['T']:.3f}: {first['n_inside']} particles give an AUC "
+        f"of {_words(first['auc'])}, all {last['n_inside']} give {_words(last['auc'])} ({n}; descriptors, linear)."
+    )
+
+
+def _liquid_table(pairs: list[Values]) -> report.Table:
+    return report.Table(
+        title="Liquid against liquid: neighbouring temperatures of the study",
+        columns=("input", "T", "T", "AUC, descriptors", "AUC, energy alone", "accuracy, descriptors", "n"),
+        rows=[
+            (
+                one["input"],
+                *(f"{T:.3f}" for T in one["T"]),
+                _words(one["descriptors"]["auc"]),
+                _words(one["energy"]["auc"]),
+                _words(one["descriptors"]["accuracy"]),
+                str(one["n_test"]),
+            )
+            for one in pairs
+        ],
+    )
+
+
+def _words(estimate: Values) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
