@@ -24,8 +24,10 @@ __all__ = [
     "compare",
     "covers",
     "mean_curve",
+    "resampled",
     "spread",
     "tg",
+    "tg_between",
     "two_lines",
 ]
 
@@ -200,10 +202,46 @@ def tg(
     Raises:
         ValueError: A window holds fewer than two records, or there are fewer than two runs.
     """
-    n_runs = len(energies)
     mean, _ = mean_curve(energies)
+    return tg_between(T, mean, resampled(energies, rng=rng, n_bootstrap=n_bootstrap), convention, name=name)
+
+
+def resampled(
+    energies: Float[np.ndarray, "r t"], *, rng: np.random.Generator, n_bootstrap: int = 1000
+) -> Float[np.ndarray, "s t"]:
+    """Return the mean curves of runs drawn with replacement, one row a draw.
+
+    Args:
+        energies: Energy per particle of each record of each run.
+        rng: Draws the runs.
+        n_bootstrap: Number of draws.
+    """
+    n_runs = len(energies)
     weights = rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=n_bootstrap) / n_runs
-    fit = _fit(T, np.concatenate([mean[None], weights @ energies]), convention)
+    return np.asarray(weights @ energies)
+
+
+def tg_between(
+    T: Float[np.ndarray, " t"],
+    mean: Float[np.ndarray, " t"],
+    draws: Float[np.ndarray, "s t"],
+    convention: Convention,
+    *,
+    name: str,
+) -> TgEstimate:
+    """Return the glass transition temperature of a mean curve whose scatter is known from draws of it.
+
+    Args:
+        T: Temperature of each record.
+        mean: Energy per particle of each record.
+        draws: The same curve as other runs might have given it, as `resampled` returns them.
+        convention: Which records the lines are laid through.
+        name: The convention's name, copied into the result.
+
+    Raises:
+        ValueError: A window holds fewer than two records.
+    """
+    fit = _fit(T, np.concatenate([mean[None], draws]), convention)
     crossing = np.clip(np.nan_to_num(fit.T, nan=T.max()), T.min(), T.max())
     tails = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
     low, high = np.quantile(crossing[1:], tails)

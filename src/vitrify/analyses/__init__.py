@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from vitrify import report, store, study
-from vitrify.analyses import energy, probes, structure, transfer
+from vitrify.analyses import energy, probes, structure, tg, transfer
 from vitrify.settings import Study
 
 Progress = Callable[[str, float, float], None]
@@ -105,6 +105,7 @@ def _identity(chosen: Study, name: str) -> str:
 
 
 ANALYSES: dict[str, Analysis] = {
+    "tg": Analysis(tg.compute, tg.section),
     "energy": Analysis(energy.compute, energy.section),
     "transfer": Analysis(transfer.compute, transfer.section),
     "structure": Analysis(structure.compute, structure.section),

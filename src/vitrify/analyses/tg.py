@@ -1,0 +1,221 @@
+"""Where the transition is, five ways: two lines, smooth branches, and three indicators of one classifier.
+
+The classifier is shown inherent structures, each as the means and the standard deviations, over the particles of each
+species, of their descriptors. Thermal configurations would show it the bath: their bonds vibrate with the temperature,
+so that every record is told from its neighbours and nothing is learnt of structure.
+"""
+
+__all__ = ["compute", "section"]
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from vitrify import indicators, locate, report, store
+from vitrify.dataset import Ensemble
+from vitrify.descriptors import Descriptors
+from vitrify.settings import Study
+from vitrify.system import stream
+from vitrify.transition import mean_curve
+from vitrify.transition_figures import tg_figure
+
+_N_TEMPERATURES = 24
+_N_SHUFFLES = 20  # then a peak above all of them has p < 0.05
+_SHOWN = {"descriptors": "structure", "e_is": "e_IS alone"}
+
+
+def compute(
+    chosen: Study, out: Path, *, n_workers: int, progress: Callable[[str, float, float], None]
+) -> dict[str, Any]:
+    """Return Tg of a study's cooling by every method, with the curves behind it.
+
+    Args:
+        chosen: The study.
+        out: Its folder.
+        n_workers: Not needed: the classifiers are small.
+        progress: Told the classifiers fitted.
+
+    Returns:
+        What `vitrify.locate.as_values` returns, with ``indicators`` (by what the classifier was shown, then by name),
+        ``n_runs``, ``n_particles`` and ``cooling_steps``; without ``rows`` if the study is not a cooling.
+    """
+    del n_workers
+    if chosen.simulate.cool is None:
+        return {"protocol": chosen.simulate.protocol, "rows": []}
+    n_frames = chosen.simulate.bath.n_frames
+    k = np.unique(np.linspace(1, n_frames, min(_N_TEMPERATURES, n_frames)).round().astype(int))
+    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=tuple(k.tolist()))
+    mean, se = mean_curve(ensemble.e_is_unshifted)
+    located = locate.of_runs(ensemble.T, ensemble.e_is_unshifted, seed=chosen.seed)
+    values = locate.as_values(located, ensemble.T, mean, se)
+    n_runs = len(ensemble.e_is_unshifted)
+    values |= {
+        "protocol": "cool",
+        "indicators": {},
+        "n_runs": n_runs,
+        "n_particles": chosen.simulate.n_particles,
+        "cooling_steps": chosen.simulate.cool.n_steps,
+    }
+    if len(k) < 6 or n_runs < 3:
+        return values
+    shown = {"descriptors": described(ensemble), "e_is": ensemble.e_is_unshifted[:, k - 1, None]}
+    for place, (name, features) in enumerate(shown.items()):
+        found = _indicate(
+            ensemble.T[k - 1],
+            features,
+            seed=chosen.seed,
+            name=name,
+            tick=lambda n, place=place: progress("transition", place * _N_SHUFFLES + n, len(shown) * _N_SHUFFLES),  # type: ignore[misc]
+        )
+        values["indicators"][name] = {one: _plain(indicator) for one, indicator in found.items()}
+        values["rows"] += [asdict(row) for row in locate.indicator_rows(found, what=_SHOWN[name], n_runs=n_runs)]
+    return values
+
+
+def described(ensemble: Ensemble) -> Float[np.ndarray, "r m f"]:
+    """Return mean and standard deviation of the descriptors over each species, for each inherent structure.
+
+    Args:
+        ensemble: The runs, with the positions of the records wanted.
+    """
+    view = _view(ensemble)
+    kinds = range(view.n_species)
+    rows = []
+    for structures in ensemble.inherent:
+        numbers = view(structures, ensemble.species, ensemble.box)[0][:, :, view.n_species :].astype(float)
+        of_kind = [numbers[:, ensemble.species == kind] for kind in kinds]
+        rows.append(np.concatenate([pool(axis=1) for one in of_kind for pool in (one.mean, one.std)], axis=1))
+    return np.stack(rows)
+
+
+def section(values: dict[str, Any]) -> report.Section:
+    """Return what the values support, their figure and their table."""
+    title = "Where is the glass transition?"
+    if not values["rows"]:
+        words = f"A transition is located on a cooling; this study's bath follows simulate.{values['protocol']}."
+        return report.Section(anchor="transition", title=title, sentences=[words])
+    drawing = report.Drawing(
+        name="tg_methods",
+        draw=tg_figure,
+        values=(values,),
+        data=_columns(values),
+        caption="(a) Mean unshifted inherent-structure energy, two lines and the smooth fit; supported Tg are marked. "
+        "(b) Tg by every method. (c-e) Indicators of a classifier shown inherent structures, between neighbouring "
+        "temperatures; grey: temperatures shuffled within each run.",
+    )
+    table = report.Table(
+        title=f"Tg by every method, {values['n_runs']} runs",
+        columns=("method", "of", "Tg", "95% interval", "supported", "verdict"),
+        rows=[
+            (
+                row["method"],
+                row["convention"],
+                _number(row["Tg"]),
+                _interval(row),
+                "yes" if row["found"] else "no",
+                row["verdict"],
+            )
+            for row in values["rows"]
+        ],
+    )
+    return report.Section(
+        anchor="transition", title=title, sentences=_sentences(values), drawings=[drawing], tables=[table]
+    )
+
+
+def _view(ensemble: Ensemble) -> Descriptors:
+    """Return the descriptors, seen no farther than half of a small box."""
+    n_species, widest = int(ensemble.species.max()) + 1, Descriptors()
+    if ensemble.box.min() >= 2 * widest.reach:
+        return Descriptors(n_species=n_species)
+    beyond = (widest.reach - widest.r_max) / (widest.r_max - widest.r_min)
+    r_max = 0.999 * (ensemble.box.min() / 2 + beyond * widest.r_min) / (1 + beyond)
+    return Descriptors(n_species=n_species, r_max=float(r_max), r_shell=min(widest.r_shell, float(r_max)))
+
+
+def _indicate(
+    T: Float[np.ndarray, " k"],
+    features: Float[np.ndarray, "r k f"],
+    *,
+    seed: int,
+    name: str,
+    tick: Callable[[int], None],
+) -> dict[str, indicators.Indicator]:
+    rng = stream(seed, "indicators", name)
+    p = indicators.cross_fit(features, seed=seed)
+    nulls = []
+    for n in range(_N_SHUFFLES):
+        nulls.append(indicators.cross_fit(indicators.shuffled(features, rng=rng), seed=seed))
+        tick(n + 1)
+    return indicators.evaluate(T, p, np.stack(nulls), rng=rng)
+
+
+def _plain(indicator: indicators.Indicator) -> dict[str, Any]:
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(indicator).items()
+    }
+
+
+def _sentences(values: dict[str, Any]) -> list[str]:
+    fits = [row for row in values["rows"] if row["method"] not in indicators.INDICATORS]
+    return [_of_curve(fits), *_of_indicators(values)]
+
+
+def _of_curve(rows: list[dict[str, Any]]) -> str:
+    covered = [row for row in rows if row["Tg"] is not None]
+    found = [row["Tg"] for row in covered if row["found"]]
+    if not found:
+        return f"No transition is located on the cooling curve: none of {len(covered)} fits supports one."
+    return (
+        f"{len(found)} of {len(covered)} fits of the cooling curve support a transition, at Tg from "
+        f"{min(found):.3f} to {max(found):.3f}."
+    )
+
+
+def _of_indicators(values: dict[str, Any]) -> list[str]:
+    sentences = []
+    for kind, what in (("descriptors", "structure"), ("e_is", "e_IS alone")):
+        found = values["indicators"].get(kind, {})
+        if not found:
+            continue
+        sharp = [
+            f"{name} at {one['Tg']:.3f} [{one['Tg_low']:.3f}, {one['Tg_high']:.3f}]"
+            for name, one in found.items()
+            if one["found"]
+        ]
+        others = [f"{name} ({one['verdict']})" for name, one in found.items() if not one["found"]]
+        said = (
+            f"A classifier of {what} peaks in {' and '.join(sharp)}" if sharp else f"A classifier of {what} has no peak"
+        )
+        sentences.append(f"{said}{'; not in ' + ', '.join(others) if others else ''}.")
+    lines = [row["high"] for row in values["rows"] if row["found"] and row["method"].endswith(("lines", "line"))]
+    above = [one["Tg_low"] for one in values["indicators"].get("descriptors", {}).values() if one["found"]]
+    if lines and above and min(above) > max(lines):
+        sentences.append(
+            "Every indicator's peak lies above every Tg of two lines: the structure changes fastest with temperature "
+            "in the liquid, before it is frozen in."
+        )
+    return sentences
+
+
+def _columns(values: dict[str, Any]) -> dict[str, Any]:
+    columns = {"T": values["T"], "e_is_unshifted": values["mean"], "se": values["se"]}
+    columns |= {name: [row[name] for row in values["rows"]] for name in ("method", "convention", "Tg", "low", "high")}
+    columns["supported"] = [row["found"] for row in values["rows"]]
+    for kind, found in values["indicators"].items():
+        for name, one in found.items():
+            columns[f"{kind} T"] = one["T"]
+            columns |= {f"{kind} {name} {end}": one[end] for end in ("value", "low", "high", "null_low", "null_high")}
+    return columns
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return "" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"

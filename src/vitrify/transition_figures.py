@@ -1,0 +1,179 @@
+"""Figures of the glass transition: the values of `vitrify.locate` in, one ``Figure`` out, as in `vitrify.figures`.
+
+A filled marker is a transition that the numbers support, an open one is not. Circles are read off structure, diamonds
+off the energy alone.
+"""
+
+__all__ = ["rate_figure", "tg_figure"]
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from vitrify.figures import _BLUE, _ENERGY_LABEL, _GREEN, _GREY, _INK, _RED, _SMALL, _T_LABEL, _TEXT, _style, _symbols
+from vitrify.locate import label
+
+Values = Mapping[str, Any]
+
+_TG_LABEL = r"$T_g$ ($\epsilon_{AA}/k_B$)"
+_INDICATOR_LABELS = {
+    "confusion": "accuracy of the split",
+    "prediction": r"$d\langle\hat T\rangle/dT - 1$",
+    "divergence": r"divergence of $\langle p\rangle$ ($k_B/\epsilon_{AA}$)",
+}
+_ENERGY_ALONE = "e_is"
+_LOOKS = {
+    "descriptors": (_GREEN, "-", "o", "classifier of structure"),
+    _ENERGY_ALONE: (_RED, "--", "D", "of e_IS alone"),
+}
+
+
+def tg_figure(values: Values) -> Figure:
+    """Return the cooling curve with its fits, Tg by every method beside it, and the indicators below.
+
+    Args:
+        values: ``T``, ``mean``, ``se``, ``rows``, ``smooth`` and ``lines`` of `vitrify.locate.as_values`, and
+            ``indicators``: by what the classifier was shown, then by name.
+    """
+    kinds = values.get("indicators", {})
+    shown = [row for row in values["rows"] if row["Tg"] is not None]
+    top = max(3.1, 0.2 * len(shown) + 0.9)
+    figure = Figure(figsize=(8.2, top + (2.6 if kinds else 0.0)), layout="constrained")
+    above: Any = figure
+    if kinds:
+        above, below = figure.subfigures(2, 1, height_ratios=(top, 2.6))  # type: ignore[misc]
+    curve, forest = above.subplots(1, 2, width_ratios=(1.25, 1))
+    _draw_curve(curve, values, shown)
+    _draw_forest(forest, shown, values)
+    if kinds:
+        panels = below.subplots(1, len(_INDICATOR_LABELS), sharex=True)
+        for ax, (name, label) in zip(panels, _INDICATOR_LABELS.items(), strict=True):
+            _draw_indicator(ax, {kind: of[name] for kind, of in kinds.items()})
+            ax.set_ylabel(label, fontsize=_TEXT)
+            ax.set_title(f"({'cde'[list(_INDICATOR_LABELS).index(name)]}) {name}", fontsize=_TEXT, loc="left")
+        n_runs = shown[0]["n_runs"] if shown else None
+        below.legend(handles=_key(n_runs), loc="outside lower center", ncols=4, fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def rate_figure(cooling_steps: Sequence[float], lines: Sequence[Values]) -> Figure:
+    """Return Tg against the logarithm of the length of the cooling, with the straight line of each method.
+
+    Args:
+        cooling_steps: Of each cooling.
+        lines: For each method its ``name``, the ``Tg``, ``Tg_low`` and ``Tg_high`` of each cooling, and ``slope``,
+            ``low``, ``high`` and ``intercept`` of the line.
+    """
+    figure = Figure(figsize=(4.8, 3.2 + 0.17 * len(lines)), layout="constrained")
+    ax = figure.subplots()
+    _style(ax)
+    at = np.geomspace(min(cooling_steps), max(cooling_steps), 2)
+    for place, line in enumerate(lines):
+        colour = (_BLUE, _RED, _GREEN, _INK, _GREY)[place % 5]
+        Tg = np.array(line["Tg"])
+        ends = np.array(
+            [[T if end is None else end for T, end in zip(Tg, line[key], strict=True)] for key in ("Tg_low", "Tg_high")]
+        )
+        between = "" if line["low"] is None else f" [{line['low']:+.3f}, {line['high']:+.3f}]"
+        said = f"{_symbols(line['name'])}: {line['slope']:+.3f}{between} per decade"
+        marker = "osD^vPX"[place % 7]
+        ax.errorbar(
+            cooling_steps, Tg, np.abs(ends - Tg), ls="", marker=marker, ms=4.5, lw=1.1, color=colour, label=said
+        )
+        ax.plot(at, line["intercept"] + line["slope"] * np.log10(at), lw=0.9, color=colour)
+    ax.set_xscale("log")
+    ax.set_xlabel(r"cooling time $t_\mathrm{cool}$ (steps)", fontsize=_TEXT)
+    ax.set_ylabel(f"{_TG_LABEL}, 95% interval where known", fontsize=_TEXT)
+    figure.legend(loc="outside lower center", fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def _draw_curve(ax: Axes, values: Values, shown: Sequence[Values]) -> None:
+    _style(ax)
+    T, mean = np.array(values["T"]), np.array(values["mean"])
+    order = np.argsort(T)
+    T, mean = T[order], mean[order]
+    dense = len(T) > 30
+    if values["se"] is not None:
+        se = np.array(values["se"])[order]
+        ax.fill_between(T, mean - se, mean + se, color=_GREY, alpha=0.3, lw=0)
+    ax.plot(
+        T,
+        mean,
+        ".",
+        ms=2.5 if dense else 5,
+        color=_GREY,
+        label="mean $e_{IS}$" + ("" if values["se"] is None else " ± s.e."),
+    )
+    if values["lines"] is not None:
+        lines = values["lines"]
+        ax.plot(lines["T"], lines["glass"], lw=0.9, color=_INK, label=f"lines, {lines['convention']}")
+        ax.plot(lines["T"], lines["liquid"], lw=0.9, color=_INK)
+    if values["smooth"] is not None:
+        ax.plot(T, np.array(values["smooth"]["curve"])[order], lw=1.1, color=_BLUE, label="smooth branches")
+    for row in shown:
+        if row["found"]:
+            look = _look(row) | {"mec": "white", "mew": 0.5}
+            ax.plot(row["Tg"], np.interp(row["Tg"], T, mean), ls="", ms=4.5, zorder=4, **look)
+    reach = np.ptp(mean)
+    ax.set_ylim(mean.min() - 0.08 * reach, mean.max() + 0.3 * reach)  # room for the legend
+    ax.set_title("(a)", fontsize=_TEXT, loc="left")
+    ax.set_xlabel(_T_LABEL, fontsize=_TEXT)
+    ax.set_ylabel(_ENERGY_LABEL, fontsize=_TEXT)
+    ax.legend(fontsize=_SMALL, frameon=False, loc="upper left")
+
+
+def _draw_forest(ax: Axes, shown: Sequence[Values], values: Values) -> None:
+    _style(ax)
+    for place, row in enumerate(shown):
+        look = _look(row)
+        if row["low"] is not None:
+            ax.plot([row["low"], row["high"]], [place, place], lw=1.1, color=look["color"])
+        ax.plot(row["Tg"], place, ls="", ms=4.5, **look)
+    ax.set_yticks(range(len(shown)), [_symbols(label(row)) for row in shown])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.grid(axis="x", lw=0.4, color=_GREY, alpha=0.4)
+    n_runs = shown[0]["n_runs"] if shown else None
+    from_what = "over runs" if n_runs else "from residuals"
+    ax.set_xlabel(f"{_TG_LABEL}, 95% interval {from_what}", fontsize=_TEXT)
+    counted = f", {n_runs} runs" if n_runs else f", {len(values['T'])} records"
+    ax.set_title(f"(b) filled: supported{counted}", fontsize=_TEXT, loc="left")
+
+
+def _look(row: Values) -> dict[str, Any]:
+    """Return colour and marker of a method; open where no transition is supported."""
+    if row["method"] in _INDICATOR_LABELS:
+        colour, marker = (_RED, "D") if row["convention"].startswith("e_IS") else (_GREEN, "o")
+    else:
+        colour, marker = _BLUE if row["method"] == "smooth branches" else _INK, "s"
+    return {"color": colour, "marker": marker, "mfc": colour if row["found"] else "white"}
+
+
+def _draw_indicator(ax: Axes, kinds: Mapping[str, Values]) -> None:
+    _style(ax)
+    for kind, one in kinds.items():
+        colour, line, marker, _ = _LOOKS[kind]
+        T = one["T"]
+        if kind != _ENERGY_ALONE:
+            ax.fill_between(T, one["null_low"], one["null_high"], fc=_GREY, ec=_GREY, alpha=0.35, lw=0.8)
+            ax.fill_between(T, one["low"], one["high"], color=colour, alpha=0.2, lw=0)
+            if one["found"]:
+                ax.axvspan(one["Tg_low"], one["Tg_high"], color=colour, alpha=0.08, lw=0, zorder=-1)
+        ax.plot(T, one["value"], ls=line, marker=marker, ms=2.4, lw=1.0, color=colour)
+    ax.set_xlabel(_T_LABEL, fontsize=_TEXT)
+
+
+def _key(n_runs: int | None) -> list[Line2D | Patch]:
+    lines: list[Line2D | Patch] = [
+        Line2D([], [], color=colour, ls=line, marker=marker, ms=2.4, lw=1.0, label=_symbols(label))
+        for colour, line, marker, label in _LOOKS.values()
+    ]
+    band = Patch(fc=_GREEN, alpha=0.2, label=f"95% over {n_runs} runs")
+    null = Patch(fc=_GREY, alpha=0.35, label="temperatures shuffled")
+    return [*lines, band, null]

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from vitrify.branches import MIN_RECORDS, block_draws, smooth_fit
+from vitrify.transition import resampled
+
+RAMP = 2.0 - 0.039 * np.arange(1, 51)
+
+FEATURELESS = {
+    "straight": 0.05 * RAMP,
+    "parabola": 0.05 * RAMP - 0.01 * RAMP**2,
+    "liquid alone": -0.03 / (RAMP + 0.2),
+}
+
+
+def runs(rng, mean, *, n_runs=30, scale=0.004):
+    """Runs around a mean curve: each is offset, and what it does at one record it half does at the next."""
+    noise = rng.normal(scale=scale, size=(n_runs, len(mean)))
+    for k in range(1, len(mean)):
+        noise[:, k] += 0.6 * noise[:, k - 1]
+    return -3.85 + mean + rng.normal(scale=0.01, size=(n_runs, 1)) + noise
+
+
+def kinked(T_g, *, landscape):
+    """A glass line that becomes at T_g a straight liquid, or one that falls as 1 / T."""
+    liquid = 0.04 / T_g - 0.04 / RAMP if landscape else 0.1 * (RAMP - T_g)
+    return np.where(T_g > RAMP, 0.02 * (RAMP - T_g), liquid)
+
+
+def fits(curve_of, *, n_seeds):
+    """Return the truth and the fit of ensembles of independent seeds."""
+    found = []
+    for seed in range(n_seeds):
+        rng = np.random.default_rng(seed)
+        T_g = rng.uniform(0.35, 0.6)
+        energies = runs(rng, curve_of(T_g))
+        found.append((T_g, smooth_fit(RAMP, energies.mean(axis=0), resampled(energies, rng=rng, n_bootstrap=200))))
+    return found
+
+
+@pytest.mark.parametrize("n_seeds", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("landscape", [False, True])
+def test_a_planted_transition_is_found_and_covered(landscape, n_seeds):
+    found = fits(lambda T_g: kinked(T_g, landscape=landscape), n_seeds=n_seeds)
+    assert np.mean([fit.low <= T_g <= fit.high for T_g, fit in found]) >= 0.9
+    assert np.mean([fit.found for _, fit in found]) >= 0.9
+    assert np.mean([fit.T - T_g for T_g, fit in found]) == pytest.approx(0, abs=0.02)
+    assert np.mean([fit.high - fit.low for _, fit in found]) < 0.15
+
+
+@pytest.mark.parametrize("n_seeds", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", FEATURELESS)
+def test_none_is_found_on_a_featureless_curve(name, n_seeds):
+    found = fits(lambda _: FEATURELESS[name], n_seeds=n_seeds)
+    assert np.mean([not fit.found for _, fit in found]) >= 0.9
+    assert all("transition" in fit.verdict for _, fit in found if not fit.found)
+
+
+def test_an_exact_kink_is_found_where_it_is_in_any_order():
+    energy = kinked(0.47, landscape=False)
+    order = np.random.default_rng(1).permutation(len(RAMP))
+    fit, other = smooth_fit(RAMP, energy), smooth_fit(RAMP[order], energy[order])
+    assert pytest.approx(0.47, abs=2e-3) == fit.T
+    assert (other.T, other.found) == (pytest.approx(fit.T), True)
+    np.testing.assert_allclose(fit.curve, energy, atol=5e-4)
+    np.testing.assert_allclose(other.curve, fit.curve[order], atol=1e-6)
+
+
+def test_the_width_of_a_smooth_crossover_is_that_of_its_slope():
+    width = 0.08
+    energy = 0.02 * RAMP + 0.1 * width * np.logaddexp(0, (RAMP - 0.8) / width)
+    fit = smooth_fit(RAMP, energy)
+    slope = np.array([0.1 / (1 + np.exp(-(T - 0.8) / width)) for T in (0.8 - fit.width / 2, 0.8 + fit.width / 2)])
+    np.testing.assert_allclose(slope, [0.01, 0.09], atol=1e-3)  # 10% and 90% of the way
+    assert pytest.approx(0.8, abs=5e-3) == fit.T
+
+
+def test_draws_from_residuals_have_their_scatter():
+    T, fitted = np.linspace(2, 0.05, 400), np.linspace(1, 0, 400)
+    mean = fitted + np.random.default_rng(2).normal(scale=0.1, size=400)
+    draws = block_draws(mean, fitted, T=T)
+    assert (draws - fitted).std() == pytest.approx(0.1, rel=0.1)
+    np.testing.assert_array_equal(draws, block_draws(mean, fitted, T=T))
+    np.testing.assert_allclose(block_draws(fitted, fitted, T=T), np.tile(fitted, (len(draws), 1)))
+
+
+def test_draws_keep_the_correlation_of_neighbours():
+    T, rng = np.linspace(2, 0.05, 400), np.random.default_rng(3)
+    noise = np.convolve(rng.normal(size=409), np.full(10, 0.1), mode="valid")
+    draws = block_draws(noise, np.zeros(400), T=T)
+    rho = np.mean(draws[:, 1:] * draws[:, :-1]) / np.mean(draws**2)
+    assert rho == pytest.approx(0.9, abs=0.06)
+
+
+def test_too_few_or_impossible_temperatures_are_refused():
+    few = np.linspace(0.1, 1.0, MIN_RECORDS - 1)
+    with pytest.raises(ValueError, match=f"at least {MIN_RECORDS} records, all above 0; got {MIN_RECORDS - 1}"):
+        smooth_fit(few, few)
+    with pytest.raises(ValueError, match=r"the lowest at -0\.100"):
+        smooth_fit(np.linspace(-0.1, 1, 30), np.zeros(30))
