@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Integer, UInt8
+from jaxtyping import Float, Float32, Float64, Integer, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -156,11 +156,18 @@ class _ConvolutionalNetwork(nn.Module):
         h = nn.functional.conv2d(h, self.first.weight * (2 / 255), stride=self.first.stride)  # ink counts from 0 to 2
         return self.features(h)  # type: ignore[no-any-return]
 
+    def sites(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, "b s f"]:
+        """Return the cells of the last layer in one axis, row by row."""
+        return self.last_layer(pictures).permute(0, 2, 3, 1).flatten(1, 2).float()  # as it lies in memory
+
+    def of_sites(self, h: Float[Tensor, "b s f"]) -> Float[Tensor, " b"]:
+        """Return the logit of each picture's cells."""
+        pooled = torch.cat([h.mean(1), h.square().mean(1)], 1)
+        return self.readout(pooled).squeeze(1)  # type: ignore[no-any-return]
+
     def forward(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
         """Return the logit of each picture."""
-        h = self.last_layer(pictures).permute(0, 2, 3, 1).flatten(1, 2).float()  # as it lies in memory
-        pooled = torch.cat([h.mean(1), h.square().mean(1)], 1)
-        return self.readout(pooled).float().squeeze(1)  # type: ignore[no-any-return]
+        return self.of_sites(self.sites(pictures)).float()
 
 
 class _SwansonNetwork(nn.Module):

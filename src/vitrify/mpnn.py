@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int32, Integer
+from jaxtyping import Float, Float32, Float64, Int32, Integer
 from numba import njit
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
@@ -146,13 +146,13 @@ class _MessageNetwork(nn.Module):
         self.pooling = settings.pooling
         self.register_buffer("centres", torch.linspace(0.6, 2.0, n_distance))
 
-    def forward(
+    def sites(
         self,
         neighbours: Int32[Tensor, "b n k"],
         distances: Float32[Tensor, "b n k"],
         species: Int32[Tensor, "b n"],
-    ) -> Float32[Tensor, " b"]:
-        """Return the logit of each graph."""
+    ) -> Float32[Tensor, "b n c"]:
+        """Return the features of each particle after the last round."""
         b, n, _ = neighbours.shape
         senders = _flat(neighbours)
         kind = functional.one_hot(species.view(-1).long(), self.n_species).to(distances.dtype)
@@ -160,7 +160,20 @@ class _MessageNetwork(nn.Module):
         h = self.first(torch.cat([kind, around.flatten(1)], 1))
         for messages in self.rounds:
             h = messages(h, senders, phi)
-        return _score(h.view(b, n, -1), self.pooling, self.attention, self.readout)
+        return h.view(b, n, -1).float()  # type: ignore[no-any-return]
+
+    def of_sites(self, h: Float[Tensor, "b n c"]) -> Float[Tensor, " b"]:
+        """Return the logit of each configuration's particles; the softmax is over the particles of one of them."""
+        return _score(h, self.pooling, self.attention, self.readout)
+
+    def forward(
+        self,
+        neighbours: Int32[Tensor, "b n k"],
+        distances: Float32[Tensor, "b n k"],
+        species: Int32[Tensor, "b n"],
+    ) -> Float32[Tensor, " b"]:
+        """Return the logit of each graph."""
+        return self.of_sites(self.sites(neighbours, distances, species)).float()
 
 
 class _BondNetwork(nn.Module):
@@ -190,6 +203,23 @@ class _BondNetwork(nn.Module):
         self.pooling = settings.pooling
         self.register_buffer("centres", torch.linspace(0.6, 2.0, n_distance))
 
+    def sites(
+        self,
+        neighbours: Int32[Tensor, "b n k"],
+        distances: Float32[Tensor, "b n k"],
+        species: Int32[Tensor, "b n"],
+    ) -> Float32[Tensor, "b n c"]:
+        """Return the features of each particle after the last round."""
+        b, n, _ = neighbours.shape
+        h, _ = self.bonds(neighbours, distances, species)
+        kind = functional.one_hot(species.view(-1).long(), self.n_species).to(h.dtype)
+        h = functional.relu(self.gather(torch.cat([kind, h.mean(1)], 1)))
+        return h.view(b, n, -1).float()
+
+    def of_sites(self, h: Float[Tensor, "b n c"]) -> Float[Tensor, " b"]:
+        """Return the logit of each configuration's particles; the softmax is over the particles of one of them."""
+        return _score(h, self.pooling, self.attention, self.readout)
+
     def forward(
         self,
         neighbours: Int32[Tensor, "b n k"],
@@ -197,11 +227,7 @@ class _BondNetwork(nn.Module):
         species: Int32[Tensor, "b n"],
     ) -> Float32[Tensor, " b"]:
         """Return the logit of each graph."""
-        b, n, _ = neighbours.shape
-        h, _ = self.bonds(neighbours, distances, species)
-        kind = functional.one_hot(species.view(-1).long(), self.n_species).to(h.dtype)
-        h = functional.relu(self.gather(torch.cat([kind, h.mean(1)], 1)))
-        return _score(h.view(b, n, -1), self.pooling, self.attention, self.readout)
+        return self.of_sites(self.sites(neighbours, distances, species)).float()
 
     def bonds(
         self,
@@ -238,15 +264,14 @@ def _readout(settings: MPNN) -> tuple[nn.Linear | None, nn.Sequential]:
 
 
 def _score(
-    h: Float32[Tensor, "b n c"], pooling: str, attention: nn.Module | None, readout: nn.Module
-) -> Float32[Tensor, " b"]:
+    h: Float[Tensor, "b n c"], pooling: str, attention: nn.Module | None, readout: nn.Module
+) -> Float[Tensor, " b"]:
     """Return the logits of the particles' features; the softmax is over the particles of one configuration."""
-    h = h.float()
     if attention is None:
         pooled = h.mean(1) if pooling == "mean" else h.sum(1)
     else:
-        pooled = torch.einsum("bnh,bnc->bhc", torch.softmax(attention(h).float(), 1), h).flatten(1)
-    return readout(pooled).float().squeeze(1)  # type: ignore[no-any-return]
+        pooled = torch.einsum("bnh,bnc->bhc", torch.softmax(attention(h).to(h.dtype), 1), h).flatten(1)
+    return readout(pooled).squeeze(1)  # type: ignore[no-any-return]
 
 
 def _flat(neighbours: Int32[Tensor, "b n k"]) -> Int32[Tensor, "m k"]:

@@ -9,7 +9,17 @@ three-body potential of :class:`StillingerWeber` goes smoothly to zero at its cu
 These functions are the slow, plain statement of the physics; :mod:`vitrify.kernels` is held to them.
 """
 
-__all__ = ["MIXTURES", "Energies", "Liquid", "Mixture", "StillingerWeber", "energies", "forces", "lennard_jones"]
+__all__ = [
+    "MIXTURES",
+    "Energies",
+    "Liquid",
+    "Mixture",
+    "StillingerWeber",
+    "energies",
+    "forces",
+    "interacting_pairs",
+    "lennard_jones",
+]
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -187,7 +197,7 @@ def energies(configuration: Configuration, mixture: Liquid) -> Energies:
     if isinstance(mixture, StillingerWeber):
         energy = _tetrahedral(configuration, mixture)[0] / n
         return Energies(unshifted=energy, shifted=energy)
-    _, r, epsilon, sigma, _ = _pairs(configuration, mixture)
+    _, r, epsilon, sigma, _ = interacting_pairs(configuration, mixture)
     pair = lennard_jones(r, epsilon, sigma)
     shift = lennard_jones(mixture.cutoff * sigma, epsilon, sigma)
     return Energies(unshifted=float(pair.sum() / n), shifted=float((pair - shift).sum() / n))
@@ -201,7 +211,7 @@ def forces(configuration: Configuration, mixture: Liquid) -> Float[np.ndarray, "
     """
     if isinstance(mixture, StillingerWeber):
         return _tetrahedral(configuration, mixture)[1]
-    dr, r, epsilon, sigma, pairs = _pairs(configuration, mixture)
+    dr, r, epsilon, sigma, pairs = interacting_pairs(configuration, mixture)
     x6 = (sigma / r) ** 6
     pull = (48 * epsilon * x6 * (x6 - 0.5) / r**2)[:, None] * dr
     total = np.zeros_like(configuration.positions)
@@ -250,8 +260,12 @@ def _push(total: np.ndarray, tip: np.ndarray, tail: np.ndarray, gradient: np.nda
     np.add.at(total, tail, gradient)
 
 
-def _pairs(configuration: Configuration, mixture: Mixture) -> tuple[np.ndarray, ...]:
-    """Return separation, distance, epsilon, sigma and indices of every pair inside its cut-off."""
+def interacting_pairs(configuration: Configuration, mixture: Mixture) -> tuple[np.ndarray, ...]:
+    """Return separation, distance, epsilon, sigma and indices of every pair inside its cut-off.
+
+    Raises:
+        ValueError: As for :func:`energies`.
+    """
     pairs, dr = _neighbours(configuration, mixture)
     a, b = configuration.species[pairs].T
     epsilon, sigma = np.array(mixture.epsilon)[a, b], np.array(mixture.sigma)[a, b]

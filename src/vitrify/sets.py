@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Integer
+from jaxtyping import Float, Float32, Float64, Integer
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -174,12 +174,19 @@ class _SetNetwork(nn.Module):
         self.attention = nn.Linear(width, n_heads)
         self.readout = nn.Sequential(nn.BatchNorm1d(n_heads * width, eps=_EPSILON), nn.Linear(n_heads * width, 1))
 
+    def sites(self, descriptors: Float32[Tensor, "b n m"]) -> Float32[Tensor, "b n c"]:
+        """Return the features of each particle."""
+        return self.particle(descriptors).float()  # type: ignore[no-any-return]
+
+    def of_sites(self, h: Float[Tensor, "b n c"]) -> Float[Tensor, " b"]:
+        """Return the logit of each set of particles."""
+        weight = torch.softmax(self.attention(h).to(h.dtype), 1)
+        pooled = torch.einsum("bnh,bnc->bhc", weight, h).flatten(1)
+        return self.readout(pooled).squeeze(1)  # type: ignore[no-any-return]
+
     def forward(self, descriptors: Float32[Tensor, "b n m"]) -> Float32[Tensor, " b"]:
         """Return the logit of each set of particles."""
-        h = self.particle(descriptors)
-        weight = torch.softmax(self.attention(h).float(), 1)
-        pooled = torch.einsum("bnh,bnc->bhc", weight, h.float()).flatten(1)
-        return self.readout(pooled).float().squeeze(1)  # type: ignore[no-any-return]
+        return self.of_sites(self.sites(descriptors)).float()
 
 
 class _PooledNetwork(nn.Module):
@@ -192,6 +199,10 @@ class _PooledNetwork(nn.Module):
         hidden = [nn.Linear(n, n_neurons), nn.Tanh()] if n_neurons else []
         self.layers = nn.Sequential(*hidden, nn.Linear(n_neurons or n, 1))
 
-    def forward(self, pooled: Float32[Tensor, "b f"]) -> Float32[Tensor, " b"]:
+    def of_pooled(self, pooled: Float[Tensor, "b f"]) -> Float[Tensor, " b"]:
         """Return the logit of each configuration."""
-        return self.layers(self.standardise(pooled)).float().squeeze(1)  # type: ignore[no-any-return]
+        return self.layers(self.standardise(pooled)).squeeze(1)  # type: ignore[no-any-return]
+
+    def forward(self, pooled: Float32[Tensor, "b f"]) -> Float32[Tensor, " b"]:
+        """Return the logit of each configuration in single precision."""
+        return self.of_pooled(pooled).float()
