@@ -170,10 +170,10 @@ def test_too_few_steps_are_warned_of_and_more_are_taken_where_they_help():
     base = baseline(network, model, data, at="pixels")
     with pytest.warns(RuntimeWarning, match="add up to the logit within .* allow more than max_steps = 32"):
         few = found(model, network, data, base, max_steps=32, tolerance=1e-6)
-    with pytest.warns(RuntimeWarning, match="max_steps = 512"):
-        many = found(model, network, data, base, max_steps=512, tolerance=1e-6)
+    with pytest.warns(RuntimeWarning, match="max_steps = 128"):
+        many = found(model, network, data, base, max_steps=128, tolerance=1e-6)
     assert few.n_steps.tolist() == [32, 32]
-    assert many.n_steps.tolist() == [512, 512]
+    assert many.n_steps.tolist() == [128, 128]
     assert many.error.max() < few.error.max()
 
 
