@@ -10,11 +10,11 @@ from vitrify.attribution import (
     dead_channels,
     first_layer,
     mean_over_runs,
-    owners,
     randomised,
 )
 from vitrify.dataset import Labelled
 from vitrify.models import CNN, MODELS, MPNN, Logistic, Swanson2018
+from vitrify.sites import owners
 
 EDGE = {2: 8.0, 3: 5.5}
 SPECIES = np.repeat([0, 1], [60, 32])
@@ -177,10 +177,12 @@ def test_too_few_steps_are_warned_of_and_more_are_taken_where_they_help():
     assert many.error.max() < few.error.max()
 
 
-def test_only_pictures_have_pixels():
+def test_only_pictures_have_pixels_and_a_baseline_has_both_classes():
     data, model = sample(), MPNN()
     with pytest.raises(ValueError, match="at must be 'features' for mpnn"):
         baseline(model.build(seed=0), model, data, at="pixels")
+    with pytest.raises(ValueError, match="both classes; 3 of 3 are glasses"):
+        baseline(model.build(seed=0), model, data.take(data.label == 1))
 
 
 @pytest.mark.parametrize("model", [CNN(), Swanson2018(pixels=32)], ids=["cnn", "swanson2018"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vitrify import analyses, classify, cli, store, study
-from vitrify.analyses import attribution
+from vitrify.analyses import attribution, attribution_section
 from vitrify.attribution_figures import attribution_maps, beside_the_input, bond_attention_map, channel_maps
 from vitrify.models import CNN, MPNN, Logistic
 from vitrify.settings import Study, from_toml
@@ -124,8 +124,8 @@ def test_the_figures_paint_glass_blue_and_mark_the_dead(values):
 
 def test_a_verdict_follows_from_the_numbers(values):
     entry = values["networks"][0]
-    learnt = attribution.section({**values, "networks": [entry | {"randomised": [0.1, -0.1]}]}).sentences
-    built_in = attribution.section({**values, "networks": [entry | {"randomised": [0.5, -0.5]}]}).sentences
+    learnt = attribution_section.section({**values, "networks": [entry | {"randomised": [0.1, -0.1]}]}).sentences
+    built_in = attribution_section.section({**values, "networks": [entry | {"randomised": [0.5, -0.5]}]}).sentences
     assert any("comes with its training" in sentence and "0.10 in size" in sentence for sentence in learnt)
     assert any("comes with its architecture" in sentence and "0.50 in size" in sentence for sentence in built_in)
 

@@ -21,7 +21,6 @@ References:
 """
 
 __all__ = [
-    "At",
     "Attribution",
     "Baseline",
     "attribute",
@@ -30,21 +29,17 @@ __all__ = [
     "dead_channels",
     "first_layer",
     "mean_over_runs",
-    "owners",
     "randomised",
 ]
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer
-from scipy.spatial import cKDTree
 from scipy.stats import rankdata, t
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -53,10 +48,7 @@ from vitrify.cnn import CNN, Swanson2018
 from vitrify.dataset import Labelled
 from vitrify.models import Model
 from vitrify.scores import Estimate
-from vitrify.sets import Logistic, Shallow
-from vitrify.system import wrap
-
-At = Literal["features", "pixels"]
+from vitrify.sites import At, look
 
 _SMALL = 0.1  # of a logit: the error of a configuration that hardly differs from the baseline is measured by this
 _POINTS = 32  # of the quadrature on each piece of the path
@@ -106,9 +98,11 @@ def baseline(network: nn.Module, model: Model, data: Labelled, *, at: At = "feat
         at: ``pixels`` only for networks on pictures; those of a `Swanson2018` are always pixels.
 
     Raises:
-        ValueError: The network has no pixels.
+        ValueError: The network has no pixels, or a class is missing.
     """
-    seen = _look(network, model, data.species, data.box, at)
+    if not 0 < data.label.sum() < len(data.label):
+        raise ValueError(f"data must hold both classes; {data.label.sum()} of {len(data.label)} are glasses")
+    seen = look(network, model, data.species, data.box, at)
     weight = 0.5 / np.bincount(data.label, minlength=2)[data.label]
     of_site = sum(
         torch.einsum("b,bsf->sf", torch.from_numpy(weight[chunk]), seen.sites(data.positions[chunk]).double())
@@ -150,7 +144,7 @@ def attribute(
     Warns:
         RuntimeWarning: A completeness error is not below the tolerance.
     """
-    seen = _look(network, model, species, box, base.at)
+    seen = look(network, model, species, box, base.at)
     if len(base.mean) <= seen.group.max():
         raise ValueError(f"base must know the {seen.group.max() + 1} species of these particles; got {len(base.mean)}")
     begin = torch.from_numpy(base.mean)[torch.from_numpy(seen.group)].unsqueeze(0)
@@ -314,155 +308,3 @@ def dead_channels(maps: Float32[np.ndarray, "b c h w"]) -> Bool[np.ndarray, " c"
     """
     spread = maps.max(axis=(0, 2, 3)) - maps.min(axis=(0, 2, 3))
     return np.asarray(spread <= 1e-6 * float(np.abs(maps).max()))
-
-
-def owners(
-    positions: Float[np.ndarray, "n 2"],
-    species: Integer[np.ndarray, " n"],
-    box: Float64[np.ndarray, " 2"],
-    *,
-    shape: tuple[int, int],
-    radius: Float64[np.ndarray, " k"],
-) -> Int64[np.ndarray, "h w"]:
-    """Return the particle each pixel of the box belongs to: the one whose rim it is deepest inside of, or nearest to.
-
-    Args:
-        positions: Coordinates, in sigma_AA; the first axis runs down, the second to the right.
-        species: 0 for A, 1 for B.
-        box: Edge lengths, in sigma_AA; periodic.
-        shape: Pixels down and to the right.
-        radius: Radius of the disc of each species, in sigma_AA.
-    """
-    axes = [(np.arange(size) + 0.5) * (float(edge) / size) for size, edge in zip(shape, box, strict=True)]
-    pixels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=2).reshape(-1, 2)
-    inside = wrap(positions.astype(np.float64), box)
-    nearest, owner = np.full(len(pixels), np.inf), np.zeros(len(pixels), np.int64)
-    for kind in np.unique(species):
-        members = np.flatnonzero(species == kind)
-        distance, place = cKDTree(inside[members], boxsize=box).query(pixels)
-        closer = distance - radius[kind] < nearest
-        nearest[closer] = distance[closer] - radius[kind]
-        owner[closer] = members[place[closer]]
-    return owner.reshape(shape)
-
-
-class _Sites(Protocol):
-    """How a network looks at configurations of some particles in some box.
-
-    Args:
-        group: The kind of each site.
-        score: Returns the logits of the features of sites, in double precision.
-    """
-
-    group: Int64[np.ndarray, " s"]
-
-    @property
-    def score(self) -> Callable[[Tensor], Tensor]: ...
-
-    def sites(self, positions: Float32[np.ndarray, "b n d"]) -> Float32[Tensor, "b s f"]: ...
-
-    def shared(
-        self, of_site: Float64[np.ndarray, " s"], positions: Float32[np.ndarray, "n d"]
-    ) -> Float64[np.ndarray, " n"]: ...
-
-
-def _look(network: nn.Module, model: Model, species: np.ndarray, box: np.ndarray, at: At) -> _Sites:
-    network.eval()
-    if isinstance(model, Swanson2018) or (isinstance(model, CNN) and at == "pixels"):
-        return _Pixels(network, model, species, box)
-    if at == "pixels":
-        raise ValueError(f"at must be 'features' for {model.kind}, which sees no pixels; got 'pixels'")
-    return _Cells(network, model, species, box) if isinstance(model, CNN) else _Particles(network, model, species, box)
-
-
-class _Particles:
-    """Every particle is a site; a network on mean descriptors has the descriptors themselves for features."""
-
-    def __init__(self, network: nn.Module, model: Any, species: np.ndarray, box: np.ndarray) -> None:
-        self.network, self.model, self.species, self.box = network, model, species, box
-        self.group = np.unique(species, return_inverse=True)[1].astype(np.int64)
-        precise: Any = copy.deepcopy(network).double()
-        self.pooled = isinstance(model, Shallow | Logistic)
-        if self.pooled:
-            member = np.arange(model.view.n_species)[:, None] == species
-            share = torch.from_numpy(member / np.maximum(1, member.sum(axis=1, keepdims=True)))
-            self.score: Callable[[Tensor], Tensor] = lambda h: precise.of_pooled((share @ h).flatten(1))
-        else:
-            self.score = precise.of_sites
-
-    def sites(self, positions: Float32[np.ndarray, "b n d"]) -> Float32[Tensor, "b n f"]:
-        if self.pooled:
-            (numbers,) = self.model.view(positions, self.species, self.box)
-            return torch.from_numpy(numbers[:, :, self.model.view.n_species :])
-        with torch.no_grad():
-            return self.network.sites(*self.model.inputs(positions, self.species, self.box))  # type: ignore[operator, no-any-return]
-
-    def shared(
-        self, of_site: Float64[np.ndarray, " n"], positions: Float32[np.ndarray, "n d"]
-    ) -> Float64[np.ndarray, " n"]:
-        del positions  # a site is a particle
-        return of_site
-
-
-class _Cells:
-    """Every cell of a convolutional network's last layer is a site, at the centre of what it sees."""
-
-    def __init__(self, network: nn.Module, model: CNN, species: np.ndarray, box: np.ndarray) -> None:
-        self.network, self.model, self.species, self.box = network, model, species, box
-        self.shape = model.view.pixels(box, stride=model.stride)
-        self.cells = (self.shape[0] // model.stride, self.shape[1] // model.stride)
-        self.group = np.zeros(self.cells[0] * self.cells[1], np.int64)
-        self.score: Callable[[Tensor], Tensor] = copy.deepcopy(network).double().of_sites  # type: ignore[assignment]
-
-    def sites(self, positions: Float32[np.ndarray, "b n 2"]) -> Float32[Tensor, "b s f"]:
-        with torch.no_grad():
-            return self.network.sites(*self.model.inputs(positions, self.species, self.box))  # type: ignore[operator, no-any-return]
-
-    def shared(
-        self, of_site: Float64[np.ndarray, " s"], positions: Float32[np.ndarray, "n 2"]
-    ) -> Float64[np.ndarray, " n"]:
-        stride = self.model.stride
-        of_pixel = np.kron(of_site.reshape(self.cells), np.full((stride, stride), stride**-2.0))
-        radius = np.array(self.model.view.radius)
-        owner = owners(positions, self.species, self.box, shape=self.shape, radius=radius)
-        return np.bincount(owner.ravel(), weights=of_pixel.ravel(), minlength=len(positions))
-
-
-class _Pixels:
-    """Every pixel of a picture is a site; those of a halo belong to the pixels they repeat."""
-
-    def __init__(self, network: nn.Module, model: CNN | Swanson2018, species: np.ndarray, box: np.ndarray) -> None:
-        self.network, self.model, self.species, self.box = network, model, species, box
-        self.halo = model.halo if isinstance(model, CNN) else 0
-        self.shape = (
-            model.view.pixels(box, stride=model.stride) if isinstance(model, CNN) else (model.pixels, model.pixels)
-        )
-        self.drawn = (self.shape[0] + 2 * self.halo, self.shape[1] + 2 * self.halo)
-        self.group = np.zeros(self.drawn[0] * self.drawn[1], np.int64)
-
-    def sites(self, positions: Float32[np.ndarray, "b n 2"]) -> Float32[Tensor, "b s c"]:
-        (pictures,) = self.model.inputs(positions, self.species, self.box)
-        return pictures.float().flatten(2).transpose(1, 2)
-
-    def score(self, h: Float64[Tensor, "b s c"]) -> Float64[Tensor, " b"]:
-        pictures = h.float().transpose(1, 2)
-        return self.network(pictures.reshape(*pictures.shape[:2], *self.drawn)).double()  # type: ignore[no-any-return]
-
-    def shared(
-        self, of_site: Float64[np.ndarray, " s"], positions: Float32[np.ndarray, "n 2"]
-    ) -> Float64[np.ndarray, " n"]:
-        if isinstance(self.model, CNN):
-            radius = np.array(self.model.view.radius)
-            owner = owners(positions, self.species, self.box, shape=self.shape, radius=radius)
-        else:
-            owner = self._dots(positions)
-        down, right = ((np.arange(size + 2 * self.halo) - self.halo) % size for size in self.shape)
-        return np.bincount(owner[np.ix_(down, right)].ravel(), weights=of_site, minlength=len(positions))
-
-    def _dots(self, positions: Float32[np.ndarray, "n 2"]) -> Int64[np.ndarray, "h w"]:
-        """Return the particle whose dot each pixel of the log's picture is nearest to; y runs upwards there."""
-        side = self.shape[0]
-        centres = positions * (side / self.box.max()) + 0.5  # a dot is the particle's pixel and the next
-        none = np.zeros(int(self.species.max()) + 1)
-        owner = owners(centres, self.species, np.array([side, side], float), shape=self.shape, radius=none)
-        return owner.T[::-1]

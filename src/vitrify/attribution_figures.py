@@ -259,6 +259,7 @@ def _bonds(
         strength = np.minimum(weight.ravel()[order] / top, 1)
         colours = ScalarMappable(norm=Normalize(0, 1), cmap="viridis_r").to_rgba(strength)
         lines = LineCollection(list(segments[order]), colors=colours, linewidths=0.3 + 2.2 * strength, zorder=0)
+    lines.set_rasterized(True)  # thousands of them
     ax.add_collection(lines)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from vitrify import report, store, study
-from vitrify.analyses import attribution, energy, probes, structure, tg, transfer
+from vitrify.analyses import attribution, attribution_section, energy, probes, structure, tg, transfer
 from vitrify.settings import Study
 
 Progress = Callable[[str, float, float], None]
@@ -109,7 +109,7 @@ ANALYSES: dict[str, Analysis] = {
     "energy": Analysis(energy.compute, energy.section),
     "transfer": Analysis(transfer.compute, transfer.section),
     "structure": Analysis(structure.compute, structure.section),
-    "attribution": Analysis(attribution.compute, attribution.section),
+    "attribution": Analysis(attribution.compute, attribution_section.section),
     "probes": Analysis(probes.compute, probes.section),
 }
 """By name, in the order of the report."""

@@ -23,7 +23,7 @@ def _attribute(words: list[str]) -> None:
     chosen, given = study_words(words, "attribute", "Show what each particle adds to a network's logit.", Attribute)
     if given.n is not None and given.n < 2:
         raise ValueError(f"--n must be at least 2 runs, so that there is an interval over them; got {given.n}")
-    from vitrify.analyses import attribution
+    from vitrify.analyses import attribution, attribution_section
 
     with Progressing() as progress:
         found = attribution.attribute(
@@ -35,7 +35,7 @@ def _attribute(words: list[str]) -> None:
             n_workers=workers(given),
             progress=progress,
         )
-    lines = [f"- {sentence}" for sentence in attribution.section(found).sentences]
+    lines = [f"- {sentence}" for sentence in attribution_section.section(found).sentences]
     files = [f"columns: {given.out / entry['folder']}" for entry in found["networks"]]
     answer(given, found, "\n".join([*lines, *files]))
 
