@@ -71,10 +71,18 @@ def test_every_network_adds_up_and_is_compared(values):
 def test_the_section_says_and_draws_it(values):
     section = analyses.ANALYSES["attribution"].section(values)
     names = {drawing.name: drawing for drawing in section.drawings}
-    assert {"attribution_map", "attribution_correlations", "bonds_mpnn_inherent_k001"} <= set(names)
+    assert {
+        "attribution_map_inherent_k001",
+        "attribution_correlations_inherent_k001",
+        "bonds_mpnn_inherent_k001",
+    } <= set(names)
     assert {"channels_cnn_inherent_k001", "attribution_input_logistic_inherent_k001"} <= set(names)
     for name, drawing in names.items():
-        if name not in ("attribution_map", "channels_cnn_inherent_k001", "bonds_mpnn_inherent_k001"):  # drawn below
+        if name not in (
+            "attribution_map_inherent_k001",
+            "channels_cnn_inherent_k001",
+            "bonds_mpnn_inherent_k001",
+        ):  # drawn below
             assert drawing.draw(*drawing.values).axes
     words = " ".join(section.sentences)
     for piece in ("add up to the logit", "with random weights", "Dead channels", "attention to a bond", "agree on"):
@@ -156,6 +164,7 @@ def test_the_command_answers(chosen, out, capsys, tmp_path):
     assert "CNN, inherent configurations, k = 1 against 20" in said
     assert "4 configurations of 2 test runs" in said
     assert f"columns: {out / 'attribution' / 'inherent-k001-cnn'}" in said
+    assert (out / "attribution" / "channels_cnn_inherent_k001.png").stat().st_size > 10_000
     with pytest.raises(SystemExit) as ended:
         cli.main(["attribute", str(file), "--out", str(out), "--n", "1"])
     assert ended.value.code == 1

@@ -1,8 +1,9 @@
 """What the networks see, in words, figures and a table: the section of the report."""
 
-__all__ = ["section"]
+__all__ = ["draw", "section"]
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,14 @@ def section(values: Entry) -> Section:
         drawings=_drawings(values),
         tables=[_correlation_table(networks)],
     )
+
+
+def draw(shown: Section, folder: Path) -> list[Path]:
+    """Write the figures of a section as PNG into a folder; return their paths."""
+    paths = [folder / f"{drawing.name}.png" for drawing in shown.drawings]
+    for path, drawing in zip(paths, shown.drawings, strict=True):
+        drawing.draw(*drawing.values).savefig(path, dpi=160)
+    return paths
 
 
 def _sentences(entry: Entry) -> list[str]:
@@ -136,9 +145,10 @@ def _correlation_table(networks: Sequence[Entry]) -> Table:
 def _drawings(values: Entry) -> list[Drawing]:
     """Return the figures; maps of particles exist in two dimensions only."""
     networks, radius = values["networks"], values["radius"]
+    pair = f"{networks[0]['input']}_k{networks[0]['k']:03d}"
     found = [
         Drawing(
-            name="attribution_correlations",
+            name=f"attribution_correlations_{pair}",
             draw=correlations_figure,
             values=(networks,),
             data=_columns(networks),
@@ -150,7 +160,7 @@ def _drawings(values: Entry) -> list[Drawing]:
     found.insert(
         0,
         Drawing(
-            name="attribution_map",
+            name=f"attribution_map_{pair}",
             draw=attribution_maps,
             values=(networks, radius),
             data={f"{entry['model']} {name}": entry["shown"][name]["attribution"]
@@ -159,7 +169,7 @@ def _drawings(values: Entry) -> list[Drawing]:
         ),
     )  # fmt: skip
     for entry in networks:
-        name = f"{entry['model']}_{entry['input']}_k{entry['k']:03d}"
+        name = f"{entry['model']}_{pair}"
         caption = f"The most and the least glassy particles beside the input of the {name_of_model(entry['model'])}."
         found.append(
             Drawing(name=f"attribution_input_{name}", draw=beside_the_input, values=(entry, radius), caption=caption)

@@ -35,8 +35,11 @@ def _attribute(words: list[str]) -> None:
             n_workers=workers(given),
             progress=progress,
         )
-    lines = [f"- {sentence}" for sentence in attribution_section.section(found).sentences]
+    section = attribution_section.section(found)
+    pictures = attribution_section.draw(section, given.out / "attribution")
+    lines = [f"- {sentence}" for sentence in section.sentences]
     files = [f"columns: {given.out / entry['folder']}" for entry in found["networks"]]
+    files += [f"picture: {path}" for path in pictures]
     answer(given, found, "\n".join([*lines, *files]))
 
 
