@@ -38,7 +38,7 @@ def fits(curve_of, *, n_seeds):
     return found
 
 
-@pytest.mark.parametrize("n_seeds", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_seeds", [4, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("landscape", [False, True])
 def test_a_planted_transition_is_found_and_covered(landscape, n_seeds):
     found = fits(lambda T_g: kinked(T_g, landscape=landscape), n_seeds=n_seeds)
@@ -48,7 +48,7 @@ def test_a_planted_transition_is_found_and_covered(landscape, n_seeds):
     assert np.mean([fit.high - fit.low for _, fit in found]) < 0.15
 
 
-@pytest.mark.parametrize("n_seeds", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_seeds", [4, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FEATURELESS)
 def test_none_is_found_on_a_featureless_curve(name, n_seeds):
     found = fits(lambda _: FEATURELESS[name], n_seeds=n_seeds)

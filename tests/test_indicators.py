@@ -4,7 +4,7 @@ import pytest
 from vitrify.indicators import INDICATORS, confusion, cross_fit, divergence, evaluate, prediction, shuffled
 
 T = np.linspace(0.1, 1.5, 15)
-FEW = [10, pytest.param(100, marks=pytest.mark.slow)]
+FEW = [3, pytest.param(100, marks=pytest.mark.slow)]
 
 
 def features(rng, shift, *, n_runs=16, n_features=2):

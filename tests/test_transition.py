@@ -79,6 +79,23 @@ def test_a_planted_transition_is_recovered(name):
     assert np.median([entry.T for entry in found]) == pytest.approx(truth, abs=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_intervals_and_verdicts_hold_on_many_ensembles(name):
+    covered, found, none = [], [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        bent = tg(RAMP, planted(rng, scale=0.002), CONVENTIONS[name], name=name, rng=rng, n_bootstrap=400)
+        straight = planted(rng, glass=0.05, liquid=0.05, scale=0.002)
+        even = tg(RAMP, straight, CONVENTIONS[name], name=name, rng=rng, n_bootstrap=400)
+        covered.append(bent.low <= 0.4 <= bent.high)
+        found.append(not bent.verdict.startswith(NO_CROSSING))
+        none.append(even.verdict.startswith(NO_CROSSING))
+    assert np.mean(covered) >= 0.9
+    assert np.mean(found) >= 0.95
+    assert np.mean(none) >= 0.9
+
+
 def test_a_constant_moves_no_transition():
     curve = planted(np.random.default_rng(2)).mean(axis=0)
     for convention in CONVENTIONS.values():

@@ -18,8 +18,8 @@ from the higher of the troughs on its two sides, and a V has none.
 
 A peak is a transition only if it is above all that shuffled labels give, is not at an end, has an interval of at most a
 third of the range, and is, in nine of ten resamples, at most a third of the range wide at half its height. The middle
-peak of a W, whose flanks are straight lines however sharp the transition, may be half of the range wide, but must have a
-quarter of the height that two phases told apart without error would give it. A system that changes evenly with
+peak of a W, whose flanks are straight lines however sharp the transition, may be half of the range wide, but must have
+a quarter of the height that two phases told apart without error would give it. A system that changes evenly with
 temperature has a broad maximum of each indicator and no transition.
 
 References:

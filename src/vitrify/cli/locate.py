@@ -5,14 +5,9 @@ __all__ = ["COMMANDS", "read_curve"]
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float64
-from rich.console import Console
-from rich.table import Table
 
 from vitrify.cli.words import Command, Common, Progressing, Simulating, answer, parse, study_words, workers
 
@@ -20,7 +15,7 @@ _FEWEST = 4  # two points of each line
 _DESCRIPTION = "Locate the glass transition of a cooling curve (a text file) or of a study by every method."
 
 
-def read_curve(path: Path) -> tuple[Float64[np.ndarray, " t"], Float64[np.ndarray, " t"]]:
+def read_curve(path: Path) -> tuple[list[float], list[float]]:
     """Return temperatures and energies of a text file of two columns; what follows a # is left out.
 
     Args:
@@ -55,8 +50,7 @@ def read_curve(path: Path) -> tuple[Float64[np.ndarray, " t"], Float64[np.ndarra
         raise ValueError(
             f"{path} must hold at least {_FEWEST} different temperatures; it has {len({T for T, _ in rows})}"
         )
-    T, energy = np.array(rows).T
-    return T, energy
+    return [T for T, _ in rows], [energy for _, energy in rows]
 
 
 def _tg(words: list[str]) -> None:
@@ -86,6 +80,8 @@ def _of_curves(paths: Sequence[Path], options: list[str]) -> None:
         """Folder the figures are saved in."""
 
     given = parse(Curves, options, "tg CURVE ...", _DESCRIPTION)
+    import numpy as np
+
     from vitrify import locate
 
     for name, each in (("--cooling-steps", given.cooling_steps), ("--sizes", given.sizes)):
@@ -93,7 +89,7 @@ def _of_curves(paths: Sequence[Path], options: list[str]) -> None:
             raise ValueError(f"{name} must name one number for each of the {len(paths)} curves; got {len(each)}")
     found = []
     for path in paths:
-        T, energy = read_curve(path)
+        T, energy = (np.array(column) for column in read_curve(path))
         found.append({"curve": str(path)} | locate.as_values(locate.of_curve(T, energy), T, energy, None))
     _show(found, given, cooling_steps=given.cooling_steps, sizes=given.sizes)
 
@@ -166,7 +162,7 @@ def _save(
 
 
 def _rates(found: Sequence[dict[str, Any]], steps: Sequence[float]) -> list[dict[str, Any]]:
-    from dataclasses import asdict
+    import numpy as np
 
     from vitrify.locate import rate_line
 
@@ -174,7 +170,7 @@ def _rates(found: Sequence[dict[str, Any]], steps: Sequence[float]) -> list[dict
 
 
 def _sizes(found: Sequence[dict[str, Any]], sizes: Sequence[int]) -> list[dict[str, Any]]:
-    from dataclasses import asdict
+    import numpy as np
 
     from vitrify.locate import size_check
 
@@ -200,6 +196,9 @@ def _together(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table in words."""
+    from rich.console import Console
+    from rich.table import Table
+
     from vitrify.locate import label
 
     table = Table(title=title, box=None, title_justify="left", pad_edge=False)
