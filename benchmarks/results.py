@@ -51,12 +51,12 @@ def write(results: dict[str, Any], out: Path, docs: Path = _DOCS) -> None:
         rows = [row for row in results["classification"] if row["input"] == name]
         for k in sorted({row["test_k"] for row in rows if not row["control"]}):
             chosen = [row for row in rows if not row["control"] and row["train_k"] == row["test_k"] == k]
-            lines += [f"### {name.capitalize()}, k = {k}, T = {chosen[0]['test_T']:.3f}", "", *table(chosen), ""]
+            lines += [f"## {name.capitalize()}, k = {k}, T = {chosen[0]['test_T']:.3f}", "", *table(chosen), ""]
         equal = [row for row in results["equal_energy"]["rows"] if row["input"] == name]
-        lines += [f"### {name.capitalize()}, equal energy", "", *table(equal), ""]
+        lines += [f"## {name.capitalize()}, equal energy", "", *table(equal), ""]
         same = [row for row in rows if row["control"] and row["train_k"] == row["glass_k"]]
-        lines += [f"### {name.capitalize()}, same class", "", *table(same), ""]
-    lines += ["### What the numbers support", "", *(f"- {sentence}" for sentence in results["conclusions"]), ""]
+        lines += [f"## {name.capitalize()}, same class", "", *table(same), ""]
+    lines += ["## What the numbers support", "", *(f"- {sentence}" for sentence in results["conclusions"]), ""]
     page = docs / "benchmark.md"
     before = page.read_text("utf-8").partition(_MARK)[0]
     page.write_text(before + "\n".join(lines), encoding="utf-8")

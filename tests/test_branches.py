@@ -59,7 +59,7 @@ def test_none_is_found_on_a_featureless_curve(name, n_seeds):
 def test_an_exact_kink_is_found_where_it_is_in_any_order():
     energy = kinked(0.47, landscape=False)
     order = np.random.default_rng(1).permutation(len(RAMP))
-    fit, other = smooth_fit(RAMP, energy), smooth_fit(RAMP[order], energy[order])
+    fit, other = (smooth_fit(T, e, np.random.default_rng(1)) for T, e in ((RAMP, energy), (RAMP[order], energy[order])))
     assert pytest.approx(0.47, abs=2e-3) == fit.T
     assert (other.T, other.found) == (pytest.approx(fit.T), True)
     np.testing.assert_allclose(fit.curve, energy, atol=5e-4)
@@ -69,7 +69,7 @@ def test_an_exact_kink_is_found_where_it_is_in_any_order():
 def test_the_width_of_a_smooth_crossover_is_that_of_its_slope():
     width = 0.08
     energy = 0.02 * RAMP + 0.1 * width * np.logaddexp(0, (RAMP - 0.8) / width)
-    fit = smooth_fit(RAMP, energy)
+    fit = smooth_fit(RAMP, energy, np.random.default_rng(1))
     slope = np.array([0.1 / (1 + np.exp(-(T - 0.8) / width)) for T in (0.8 - fit.width / 2, 0.8 + fit.width / 2)])
     np.testing.assert_allclose(slope, [0.01, 0.09], atol=1e-3)  # 10% and 90% of the way
     assert pytest.approx(0.8, abs=5e-3) == fit.T
@@ -78,16 +78,18 @@ def test_the_width_of_a_smooth_crossover_is_that_of_its_slope():
 def test_draws_from_residuals_have_their_scatter():
     T, fitted = np.linspace(2, 0.05, 400), np.linspace(1, 0, 400)
     mean = fitted + np.random.default_rng(2).normal(scale=0.1, size=400)
-    draws = block_draws(mean, fitted, T=T)
+    draws = block_draws(mean, fitted, T=T, rng=np.random.default_rng(1))
     assert (draws - fitted).std() == pytest.approx(0.1, rel=0.1)
-    np.testing.assert_array_equal(draws, block_draws(mean, fitted, T=T))
-    np.testing.assert_allclose(block_draws(fitted, fitted, T=T), np.tile(fitted, (len(draws), 1)))
+    np.testing.assert_array_equal(draws, block_draws(mean, fitted, T=T, rng=np.random.default_rng(1)))
+    np.testing.assert_allclose(
+        block_draws(fitted, fitted, T=T, rng=np.random.default_rng(1)), np.tile(fitted, (len(draws), 1))
+    )
 
 
 def test_draws_keep_the_correlation_of_neighbours():
     T, rng = np.linspace(2, 0.05, 400), np.random.default_rng(3)
     noise = np.convolve(rng.normal(size=409), np.full(10, 0.1), mode="valid")
-    draws = block_draws(noise, np.zeros(400), T=T)
+    draws = block_draws(noise, np.zeros(400), T=T, rng=np.random.default_rng(1))
     rho = np.mean(draws[:, 1:] * draws[:, :-1]) / np.mean(draws**2)
     assert rho == pytest.approx(0.9, abs=0.06)
 
@@ -95,6 +97,6 @@ def test_draws_keep_the_correlation_of_neighbours():
 def test_too_few_or_impossible_temperatures_are_refused():
     few = np.linspace(0.1, 1.0, MIN_RECORDS - 1)
     with pytest.raises(ValueError, match=f"at least {MIN_RECORDS} records, all above 0; got {MIN_RECORDS - 1}"):
-        smooth_fit(few, few)
+        smooth_fit(few, few, np.random.default_rng(1))
     with pytest.raises(ValueError, match=r"the lowest at -0\.100"):
-        smooth_fit(np.linspace(-0.1, 1, 30), np.zeros(30))
+        smooth_fit(np.linspace(-0.1, 1, 30), np.zeros(30), np.random.default_rng(1))

@@ -230,7 +230,7 @@ def test_the_analysis_finds_a_planted_change_of_structure(planted_values):
 
 def test_the_section_says_what_was_found_and_draws_it(planted_values):
     section = tg.section(planted_values)
-    assert "A classifier of structure peaks in confusion at" in section.sentences[1]
+    assert "Of one classifier shown structure, 12 runs: confusion peaks at" in section.sentences[1]
     (table,), (drawing,) = section.tables, section.drawings
     assert all(len(row) == len(table.columns) for row in table.rows)
     figure = drawing.draw(*drawing.values)

@@ -65,22 +65,22 @@ class SmoothFit:
 
 
 def smooth_fit(
-    T: Float[np.ndarray, " t"], mean: Float[np.ndarray, " t"], draws: Float[np.ndarray, "s t"] | None = None
+    T: Float[np.ndarray, " t"], mean: Float[np.ndarray, " t"], draws: Float[np.ndarray, "s t"] | np.random.Generator
 ) -> SmoothFit:
     """Return the smooth two-branch fit of a mean curve, with the interval that its draws give.
 
     Args:
         T: Temperature of each record, above 0, in any order.
         mean: Energy per particle of each record.
-        draws: Mean curves of resampled runs (`vitrify.transition.resampled`); without any, curves are drawn from the
-            residuals of the fit (`block_draws`).
+        draws: Mean curves of resampled runs (`vitrify.transition.resampled`), or what draws curves from the residuals
+            of the fit (`block_draws`) where the runs are not at hand.
 
     Raises:
         ValueError: There are fewer than `MIN_RECORDS` records, or a temperature is not above 0.
 
     Example:
         >>> T = np.linspace(0.05, 1.0, 96)
-        >>> fit = smooth_fit(T, 0.02 * T + 0.1 * np.maximum(T - 0.4, 0))
+        >>> fit = smooth_fit(T, 0.02 * T + 0.1 * np.maximum(T - 0.4, 0), np.random.default_rng(1))
         >>> round(fit.T, 3), fit.found
         (0.4, True)
     """
@@ -95,8 +95,9 @@ def smooth_fit(
     curve = _project(_basis(x, Tg, width), y)
     fitted = np.empty_like(mean)
     fitted[order] = curve
-    others = block_draws(mean, fitted, T=T)[:, order] if draws is None else draws[:, order]
-    Tgs, _ = grid.best(others)
+    if isinstance(draws, np.random.Generator):
+        draws = block_draws(mean, fitted, T=T, rng=draws)
+    Tgs, _ = grid.best(draws[:, order])
     half = float(grid.Tg[1] - grid.Tg[0]) / 2  # the draws' best fits lie on a grid
     low, high = (float(end) for end in np.quantile(Tgs, ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)))
     low, high = min(low - half, Tg), max(high + half, Tg)
@@ -120,6 +121,7 @@ def block_draws(
     fitted: Float[np.ndarray, " t"],
     *,
     T: Float[np.ndarray, " t"],
+    rng: np.random.Generator,
     n_draws: int = 400,
 ) -> Float[np.ndarray, "s t"]:
     """Return curves drawn around a fit from its own residuals, in blocks that keep their correlation.
@@ -131,7 +133,8 @@ def block_draws(
         mean: Energy per particle of each record.
         fitted: The fit.
         T: Temperature of each record: blocks are of neighbours in temperature.
-        n_draws: Number of curves; always the same ones for the same arguments.
+        rng: Draws the blocks.
+        n_draws: Number of curves.
 
     References:
         Künsch 1989, doi:10.1214/aos/1176347265
@@ -140,7 +143,6 @@ def block_draws(
     residual = (mean - fitted)[order]
     n = len(residual)
     length = int(np.clip(np.ceil(2 * n / _n_independent(residual)), 1, n // 4))
-    rng = np.random.default_rng(n)
     starts = rng.integers(n, size=(n_draws, -(-n // length)))
     places = (starts[:, :, None] + np.arange(length)).reshape(n_draws, -1)[:, :n] % n
     draws = np.empty((n_draws, n))

@@ -112,7 +112,7 @@ def of_runs(
     return _located(T, mean, draws, smooth, n_runs=len(energies))
 
 
-def of_curve(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"]) -> Located:
+def of_curve(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], *, seed: int = 1) -> Located:
     """Return the transition of a mean curve by every convention and the smooth fit.
 
     Its runs are not at hand, so the intervals are from the residuals of the smooth fit, where that can be made; they
@@ -121,11 +121,12 @@ def of_curve(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"]) -> Loc
     Args:
         T: Temperature of each record, in any order.
         energy: Energy per particle of each record.
+        seed: Draws from the residuals.
     """
     if not _is_long(T):
         return _located(T, energy, None, None, n_runs=None)
-    smooth = smooth_fit(T, energy)
-    draws = energy + block_draws(energy, smooth.curve, T=T) - smooth.curve
+    smooth = smooth_fit(T, energy, stream(seed, "tg", _SMOOTH))
+    draws = energy + block_draws(energy, smooth.curve, T=T, rng=stream(seed, "tg", "lines")) - smooth.curve
     return _located(T, energy, lambda _name: draws, smooth, n_runs=None)
 
 

@@ -170,6 +170,8 @@ def _of_curve(rows: list[dict[str, Any]]) -> str:
     found = [row["Tg"] for row in covered if row["found"]]
     if not found:
         return f"No transition is located on the cooling curve: none of {len(covered)} fits supports one."
+    if len(found) == 1:
+        return f"One of {len(covered)} fits of the cooling curve supports a transition, at Tg = {found[0]:.3f}."
     return (
         f"{len(found)} of {len(covered)} fits of the cooling curve support a transition, at Tg from "
         f"{min(found):.3f} to {max(found):.3f}."
@@ -178,20 +180,22 @@ def _of_curve(rows: list[dict[str, Any]]) -> str:
 
 def _of_indicators(values: dict[str, Any]) -> list[str]:
     sentences = []
-    for kind, what in (("descriptors", "structure"), ("e_is", "e_IS alone")):
+    for kind, what in _SHOWN.items():
         found = values["indicators"].get(kind, {})
-        if not found:
-            continue
-        sharp = [
-            f"{name} at {one['Tg']:.3f} [{one['Tg_low']:.3f}, {one['Tg_high']:.3f}]"
+        said = [
+            f"{name} peaks at {one['Tg']:.3f} [{one['Tg_low']:.3f}, {one['Tg_high']:.3f}]"
             for name, one in found.items()
             if one["found"]
         ]
-        others = [f"{name} ({one['verdict']})" for name, one in found.items() if not one["found"]]
-        said = (
-            f"A classifier of {what} peaks in {' and '.join(sharp)}" if sharp else f"A classifier of {what} has no peak"
-        )
-        sentences.append(f"{said}{'; not in ' + ', '.join(others) if others else ''}.")
+        for verdict, words in (
+            ("crossover", "a crossover and no sharp transition"),
+            ("no transition", "no transition"),
+        ):
+            names = [name for name, one in found.items() if not one["found"] and one["verdict"].startswith(verdict)]
+            if names:
+                said.append(f"by {_listed(names)}, {words}")
+        if said:
+            sentences.append(f"Of one classifier shown {what}, {values['n_runs']} runs: {'; '.join(said)}.")
     lines = [row["high"] for row in values["rows"] if row["found"] and row["method"].endswith(("lines", "line"))]
     above = [one["Tg_low"] for one in values["indicators"].get("descriptors", {}).values() if one["found"]]
     if lines and above and min(above) > max(lines):
@@ -200,6 +204,10 @@ def _of_indicators(values: dict[str, Any]) -> list[str]:
             "in the liquid, before it is frozen in."
         )
     return sentences
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     from vitrify.locate import label
 
     table = Table(title=title, box=None, title_justify="left", pad_edge=False)
-    for column in ("method", "Tg", "95% interval", "", "verdict"):
+    for column in ("method", "Tg", "95% interval", "found", "verdict"):
         table.add_column(column, justify="right" if column == "Tg" else "left", overflow="fold")
     for row in rows:
         number = "-" if row["Tg"] is None else f"{row['Tg']:.4f}"
@@ -210,7 +210,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
         table.add_row(label(row), number, interval, "yes" if row["found"] else "no", row["verdict"])
     text = io.StringIO()
     Console(file=text, width=max(Console().width, 120)).print(table, highlight=False)
-    return text.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
 
 
 COMMANDS = {
