@@ -221,9 +221,7 @@ def _sentence(values: Values, model: Values, moved: Values) -> str:
     for level, one in zip(_LEVELS, moved["crossings"], strict=True):
         if one is not None:
             at = one["T"]
-            parts.append(
-                f"falls through {level:.0%} accuracy at T = {at['value']:.2f} [{at['low']:.2f}, {at['high']:.2f}]"
-            )
+            parts.append(f"{level:.0%} accuracy at T = {at['value']:.2f} [{at['low']:.2f}, {at['high']:.2f}]")
     failing = [one for one in moved["compared"] if one["failed"] != "none"]
     if not failing:
         return f"{head} does as well at every other liquid as one trained there, within the intervals."
