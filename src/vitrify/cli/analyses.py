@@ -2,6 +2,7 @@
 
 __all__ = ["COMMANDS"]
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,28 +22,14 @@ def _analyse(words: list[str]) -> None:
     show_analyses(given.only, chosen, given)
 
 
-def _energy_question(words: list[str]) -> None:
-    says = "Ask of every classifier of a study whether it only computes the energy; the study is run first."
-    chosen, given = study_words(words, "energy-question", says)
-    show_analyses(("energy",), chosen, given)
+def _alone(name: str, command: str, says: str) -> Callable[[list[str]], None]:
+    """Return the command that makes one analysis of a study."""
 
+    def run(words: list[str]) -> None:
+        chosen, given = study_words(words, command, f"{says}; the study is run first.")
+        show_analyses((name,), chosen, given)
 
-def _transfer(words: list[str]) -> None:
-    says = "Test every classifier of a study in every state of it, thermal and inherent; the study is run first."
-    chosen, given = study_words(words, "transfer", says)
-    show_analyses(("transfer",), chosen, given)
-
-
-def _structure(words: list[str]) -> None:
-    says = "Measure the structure of a study's configurations, and what each metric tells apart; it is run first."
-    chosen, given = study_words(words, "structure", says)
-    show_analyses(("structure",), chosen, given)
-
-
-def _probe(words: list[str]) -> None:
-    says = "Show a study's networks patterns, changed species, noise and small patches; the study is run first."
-    chosen, given = study_words(words, "probe", says)
-    show_analyses(("probes",), chosen, given)
+    return run
 
 
 def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
@@ -56,11 +43,30 @@ def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
     answer(given, found, "\n".join([*lines, f"report: {given.out / 'report.html'}"]))
 
 
+_ASK = "Ask of every classifier of a study whether it only computes the energy"
+_TRANSFER = "Test every classifier of a study in every state of it, thermal and inherent"
+_MEASURE = "Measure the structure of a study's configurations, and what each metric tells apart"
+_PROBE = "Show a study's networks patterns, changed species, noise and small patches"
+
 COMMANDS = {
     "analyse": Command(_analyse, "STUDY.toml [--only NAME ...]", "every analysis of a study, or some, in its report"),
-    "energy-question": Command(_energy_question, "STUDY.toml", "is a classifier only computing the energy?"),
-    "transfer": Command(_transfer, "STUDY.toml", "trained in one state, tested in another: the transfer matrix"),
-    "structure": Command(_structure, "STUDY.toml", "g(r), S(q), bond order, Voronoi cells: what each tells apart"),
-    "probe": Command(_probe, "STUDY.toml", "patterns, changed species, noise, patches: how networks answer"),
+    "energy-question": Command(
+        _alone("energy", "energy-question", _ASK), "STUDY.toml", "is a classifier only computing the energy?"
+    ),
+    "transfer": Command(
+        _alone("transfer", "transfer", _TRANSFER),
+        "STUDY.toml",
+        "trained in one state, tested in another: the transfer matrix",
+    ),
+    "structure": Command(
+        _alone("structure", "structure", _MEASURE),
+        "STUDY.toml",
+        "g(r), S(q), bond order, Voronoi cells: what each tells apart",
+    ),
+    "probe": Command(
+        _alone("probes", "probe", _PROBE),
+        "STUDY.toml",
+        "patterns, changed species, noise, patches: how networks answer",
+    ),
 }
 """By name."""
