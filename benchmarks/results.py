@@ -1,23 +1,26 @@
-"""The reference benchmark: run the shipped study ``benchmark`` and write its table and figure into the documentation.
+"""The reference benchmark: run and analyse the shipped study ``benchmark``, and write its tables into the docs.
 
 A second call only writes. Interrupted, the same command goes on.
 """
 
-__all__ = ["table", "write"]
+__all__ = ["table", "words", "write"]
 
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vitrify import parallel, study
+from vitrify import analyses, parallel, study
 from vitrify.cli.words import Progressing
-from vitrify.report import name_of_model
+from vitrify.report import Section, name_of_model
 from vitrify.settings import named
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _MARK = "<!-- table -->"
+_ANALYSES = ("tg", "energy", "transfer", "structure")
+_LONGEST = 40  # rows; a longer table is in the report
 _COLUMNS = ("model", "accuracy", "AUC", "AUC - energy's", "p", "n", "CPU s")
 
 
@@ -38,13 +41,24 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def write(results: dict[str, Any], out: Path, docs: Path = _DOCS) -> None:
+def words(section: Section) -> list[str]:
+    """Return the lines of an analysis: what it supports, and its tables."""
+    lines = [f"## {section.title}", "", *(f"- {sentence}" for sentence in section.sentences), ""]
+    for one in section.tables:
+        if len(one.rows) <= _LONGEST:
+            lines += [f"**{one.title}**", "", "| " + " | ".join(one.columns) + " |", "|" + "---|" * len(one.columns)]
+            lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in one.rows] + [""]
+    return lines
+
+
+def write(results: dict[str, Any], out: Path, docs: Path = _DOCS, *, sections: Sequence[Section] = ()) -> None:
     """Write the tables after the mark in ``docs/benchmark.md``, and the figure beside the others.
 
     Args:
         results: The contents of ``results.json``.
         out: Folder of the study.
         docs: Folder of the documentation.
+        sections: Its analyses.
     """
     lines = [_MARK, ""]
     for name in ("inherent", "thermal"):
@@ -57,6 +71,7 @@ def write(results: dict[str, Any], out: Path, docs: Path = _DOCS) -> None:
         same = [row for row in rows if row["control"] and row["train_k"] == row["glass_k"]]
         lines += [f"## {name.capitalize()}, same class", "", *table(same), ""]
     lines += ["## What the numbers support", "", *(f"- {sentence}" for sentence in results["conclusions"]), ""]
+    lines += [line for section in sections for line in words(section)]
     page = docs / "benchmark.md"
     before = page.read_text("utf-8").partition(_MARK)[0]
     page.write_text(before + "\n".join(lines), encoding="utf-8")
@@ -73,8 +88,10 @@ def _main() -> None:
     parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
     given = parser.parse_args()
     with Progressing() as progress:
-        results = study.run(named("benchmark"), given.out, n_workers=given.workers, progress=progress)
-    write(results, given.out)
+        chosen = named("benchmark")
+        analyses.run(_ANALYSES, chosen, given.out, n_workers=given.workers, progress=progress)
+        results = study.run(chosen, given.out, n_workers=given.workers, progress=progress)
+    write(results, given.out, sections=analyses.sections(chosen, given.out))
     print("\n".join(results["conclusions"]))
 
 

@@ -8,10 +8,11 @@ import torch
 
 pytest.importorskip("torch_geometric", reason="the peers need the dev extra")
 
-from benchmarks import learning, peers
+from benchmarks import learning, peers, results
 from benchmarks.__main__ import main, merged
 
 from vitrify.models import MODELS
+from vitrify.report import Section, Table
 from vitrify.views import Graph, Image
 
 BOX = np.array([6.0, 6.0])
@@ -124,3 +125,21 @@ def test_rows_taken_again_stay_in_their_places():
 def test_an_unknown_benchmark_is_refused():
     with pytest.raises(SystemExit, match=r"engine, cuda, learning; got nothing"):
         main(["nothing"])
+
+
+def test_an_analysis_is_written_with_its_short_tables():
+    short = Table(title="Short", columns=("a", "b"), rows=[("x | y", "1")])
+    long = Table(title="Long", columns=("a",), rows=[("1",)] * 41)
+    section = Section(anchor="it", title="It", sentences=["So it is."], tables=[short, long])
+    assert results.words(section) == [
+        "## It",
+        "",
+        "- So it is.",
+        "",
+        "**Short**",
+        "",
+        "| a | b |",
+        "|---|---|",
+        "| x \\| y | 1 |",
+        "",
+    ]
