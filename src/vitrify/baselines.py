@@ -119,3 +119,6 @@ def _cross_entropy(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " 
 
 
 BASELINES = {"e_pot": e_pot, "e_is": e_is, "g_r": g_r, "descriptors": descriptors}
+
+ENERGY = {"thermal": "e_pot", "inherent": "e_is"}
+"""The baseline that is the energy of the configurations shown, by input."""

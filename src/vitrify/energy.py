@@ -20,7 +20,18 @@ References:
     likelihood of what was left out: Stone 1974, doi:10.1111/j.2517-6161.1974.tb00994.x
 """
 
-__all__ = ["Balance", "Correlation", "Gain", "Matched", "correlation", "gain", "match", "verdict"]
+__all__ = [
+    "CALIPER",
+    "MIN_PAIRS",
+    "Balance",
+    "Correlation",
+    "Gain",
+    "Matched",
+    "correlation",
+    "gain",
+    "match",
+    "verdict",
+]
 
 from dataclasses import dataclass
 

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from vitrify.baselines import BASELINES
+from vitrify.baselines import BASELINES, ENERGY
 from vitrify.transition import NO_CROSSING
 
 Results = dict[str, Any]
@@ -46,7 +46,6 @@ MODEL_NAMES = {
 }
 """How a model is called in figures and text; others are called by their key."""
 
-_ENERGY_BASELINE = {"thermal": "e_pot", "inherent": "e_is"}
 _INPUT_NAMES = {"thermal": "thermal configurations", "inherent": "inherent structures"}
 _METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -281,7 +280,7 @@ def _models(rows: Iterable[Results]) -> list[str]:
 
 def _headline_models(results: Results, name: str) -> list[str]:
     found = _models(_scored(results, name))
-    return [model for model in found if model not in BASELINES or model == _ENERGY_BASELINE[name]]
+    return [model for model in found if model not in BASELINES or model == ENERGY[name]]
 
 
 def _scored(results: Results, name: str) -> list[Results]:

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 
 from vitrify.potentials import Liquid, Mixture, interacting_pairs, lennard_jones
 from vitrify.system import Configuration
+from vitrify.views import freud_system
 
 FIELDS = {
     "species": "species (B above A)",
@@ -49,14 +50,10 @@ def local_order(configuration: Configuration, mixture: Liquid | None = None) -> 
         Steinhardt, Nelson & Ronchetti, 1983, doi:10.1103/PhysRevB.28.784
         Voronoi cells and bond order by freud: Ramasubramani et al., 2020, doi:10.1016/j.cpc.2020.107275
     """
-    if configuration.periodic is not None and not configuration.periodic.all():
-        raise ValueError(f"configuration must be periodic along every axis; got {configuration.periodic.tolist()}")
     import freud  # a second to import
 
-    edges, n, d = configuration.box.tolist(), *configuration.positions.shape
-    centred = np.zeros((n, 3), np.float32)
-    centred[:, :d] = configuration.positions - configuration.box / 2
-    system = (freud.box.Box(*edges, is2D=d == 2), centred)
+    n, d = configuration.positions.shape
+    system = freud_system(configuration)
     cells = freud.locality.Voronoi().compute(system)
     sides = np.bincount(cells.nlist.query_point_indices, minlength=n).astype(float)
     fields = {"species": configuration.species.astype(float)}

@@ -5,7 +5,17 @@ every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report
 number on the page is one of ``results.json``.
 """
 
-__all__ = ["Drawing", "Section", "Table", "conclusions", "name_of_model", "save", "weights_columns", "write"]
+__all__ = [
+    "Drawing",
+    "Section",
+    "Table",
+    "conclusions",
+    "name_of_model",
+    "save",
+    "weights_columns",
+    "with_interval",
+    "write",
+]
 
 import base64
 import csv
@@ -230,13 +240,13 @@ def _thermometer(results: Results) -> list[str]:
         worst = min(separated, key=lambda row: row["auc"]["value"])
         sentences.append(
             f"The potential energy alone separates the thermal configurations (lowest AUC "
-            f"{_interval(worst['auc'])} over {_ks(separated)}); a network at 100% there has read the thermometer."
+            f"{with_interval(worst['auc'])} over {_ks(separated)}); a network at 100% there has read the thermometer."
         )
     if missed:
         worst = min(missed, key=lambda row: row["auc"]["value"])
         sentences.append(
             f"The potential energy alone does not separate the thermal configurations at {_ks(missed)} "
-            f"(lowest AUC {_interval(worst['auc'])}, k = {worst['test_k']})."
+            f"(lowest AUC {with_interval(worst['auc'])}, k = {worst['test_k']})."
         )
     return sentences
 
@@ -251,7 +261,7 @@ def _networks_on_thermal(results: Results) -> list[str]:
     missed = [row for row in worst.values() if row["auc"]["value"] < _SEPARATES]
     if not missed:
         return [f"Every model separates the thermal configurations at k <= 100 (AUC {_SEPARATES} or more)."]
-    cases = "; ".join(f"{_name(row)} at k = {row['test_k']}: {_interval(row['auc'])}" for row in missed)
+    cases = "; ".join(f"{_name(row)} at k = {row['test_k']}: {with_interval(row['auc'])}" for row in missed)
     return [
         f"{len(worst) - len(missed)} of {len(worst)} models separate the thermal configurations at k <= 100 "
         f"(AUC {_SEPARATES} or more); the others fall lower: {cases}."
@@ -281,8 +291,8 @@ def _networks_against_energy(results: Results) -> list[str]:
 
 def _against(side: str, rows: Sequence[Results], energy: Mapping[int, Results]) -> str:
     cases = "; ".join(
-        f"{_name(row)} at k = {row['test_k']}: {_interval(row['auc'])} against "
-        f"{_interval(energy[row['test_k']]['auc'])}, p = {row['auc_minus_energy']['p']:.2g}"
+        f"{_name(row)} at k = {row['test_k']}: {with_interval(row['auc'])} against "
+        f"{with_interval(energy[row['test_k']]['auc'])}, p = {row['auc_minus_energy']['p']:.2g}"
         for row in rows
     )
     return f"On inherent structures the AUC lies {side} that of e_IS alone on the same test runs: {cases}."
@@ -300,7 +310,7 @@ def _reach(results: Results) -> list[str]:
     last = min(told, key=lambda row: (row["test_T"], -row["auc"]["value"]))
     sentence = (
         f"Inherent structures of the liquid are told from the glass's down to T = {last['test_T']:.3f} "
-        f"(AUC {_interval(last['auc'])}, {_name(last)})"
+        f"(AUC {with_interval(last['auc'])}, {_name(last)})"
     )
     if last["test_T"] > coldest:
         return [f"{sentence}; below it, at T = {coldest:.3f}, every interval holds one half."]
@@ -324,9 +334,10 @@ def _transferred(results: Results) -> list[str]:
 def _transfer_sentence(red: Results, green: Results) -> str:
     who = f"{_name(red)} trained at k = {red['train_k']} on {red['input']} configurations"
     numbers = (
-        f"at k = {red['test_k']} its accuracy is {_interval(red['accuracy'])}, trained there "
-        f"{_interval(green['accuracy'])}; its AUC {_interval(red['auc'])}, trained there {_interval(green['auc'])}; "
-        f"its accuracy with the threshold moved on validation runs {_interval(red['accuracy_rethresholded'])}"
+        f"at k = {red['test_k']} its accuracy is {with_interval(red['accuracy'])}, trained there "
+        f"{with_interval(green['accuracy'])}; its AUC {with_interval(red['auc'])}, trained there "
+        f"{with_interval(green['auc'])}; "
+        f"its accuracy with the threshold moved on validation runs {with_interval(red['accuracy_rethresholded'])}"
     )
     lost = green["accuracy"]["value"] - red["accuracy"]["value"]
     still_lost = green["accuracy"]["value"] - red["accuracy_rethresholded"]["value"]
@@ -350,7 +361,7 @@ def _control(results: Results) -> list[str]:
         pair = f"k = {first} against k = {second}" if first != second else f"k = {first}, half the runs against half"
         records = f"{pair}, {name} configurations"
         if off:
-            cases = "; ".join(f"{_name(row)} {_interval(row['auc'])}" for row in off)
+            cases = "; ".join(f"{_name(row)} {with_interval(row['auc'])}" for row in off)
             meaning = (
                 "The two records differ in something these models read."
                 if first != second
@@ -384,7 +395,7 @@ def _equal_energy(results: Results) -> list[str]:
     ]
     for name in dict.fromkeys(row["input"] for row in _equal_energy_rows(results)):
         rows = [row for row in _equal_energy_rows(results) if row["input"] == name]
-        cases = "; ".join(f"{_name(row)} {_interval(row['auc'])}" for row in rows)
+        cases = "; ".join(f"{_name(row)} {with_interval(row['auc'])}" for row in rows)
         sentences.append(f"Told apart at equal energy, {name} configurations ({rows[0]['n_test']}), by AUC: {cases}.")
     return sentences
 
@@ -469,8 +480,18 @@ def _difference(difference: Results | None) -> str:
     )
 
 
-def _interval(estimate: Results) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+def with_interval(estimate: Results, form: str = ".3f") -> str:
+    """Return a value and its interval in words.
+
+    Args:
+        estimate: ``value``, ``low`` and ``high``.
+        form: How each number is written.
+
+    Example:
+        >>> with_interval({"value": 0.25, "low": -0.5, "high": 1.0}, "+.2f")
+        '+0.25 [-0.50, +1.00]'
+    """
+    return f"{estimate['value']:{form}} [{estimate['low']:{form}}, {estimate['high']:{form}}]"
 
 
 def _ks(rows: Sequence[Results]) -> str:
@@ -515,7 +536,7 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
 
 def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sections: Sequence[Section] = ()) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"interval": _interval, "difference": _difference, "model": name_of_model}
+    environment.filters |= {"interval": with_interval, "difference": _difference, "model": name_of_model}
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         results=results,

@@ -26,7 +26,7 @@ References:
     S(q): Hansen & McDonald 2013, doi:10.1016/B978-0-12-387032-2.00004-0
 """
 
-__all__ = ["bond_metrics", "metrics", "structure_factor", "voronoi_metrics"]
+__all__ = ["N_NEIGHBOURS", "bond_metrics", "metrics", "structure_factor", "voronoi_metrics"]
 
 import numpy as np
 from jaxtyping import Float64, Integer
@@ -34,7 +34,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vitrify.system import Configuration
-from vitrify.views import Graph, freud_parts, local_descriptors
+from vitrify.views import Graph, freud_system, local_descriptors
 
 N_NEIGHBOURS = {2: 6, 3: 12}
 """Nearest neighbours in the graph of the three metrics, by dimension."""
@@ -90,14 +90,13 @@ def voronoi_metrics(configuration: Configuration) -> dict[str, float]:
     """Return the metrics of the Voronoi cells of a two-dimensional configuration, by name.
 
     Raises:
-        ValueError: It has three dimensions, a species is missing or an axis is not periodic.
+        ValueError: It has three dimensions, or an axis is not periodic.
     """
     if configuration.dimension != 2:
         raise ValueError(f"configuration must have 2 dimensions; got {configuration.dimension}")
     import freud  # a second to import
 
-    box, points = freud_parts(configuration)
-    together = (box, np.concatenate(points))
+    together = freud_system(configuration)
     with freud.parallel.NumThreads(1):
         cells = freud.locality.Voronoi().compute(together)
         sides = cells.nlist.neighbor_counts

@@ -16,7 +16,7 @@ __all__ = [
     "Descriptors",
     "Graph",
     "Image",
-    "freud_parts",
+    "freud_system",
     "local_descriptors",
     "log_picture",
     "pair_correlation",
@@ -252,7 +252,7 @@ def pair_correlation(
     """
     import freud  # a second to import, and pictures and graphs need none of it
 
-    box, points = freud_parts(configuration)
+    box, points = _freud_parts(configuration)
     if not 0 < r_max < configuration.box.min() / 2:
         raise ValueError(f"r_max must be below half the box edge {configuration.box.min() / 2:.3f}; got {r_max}")
     g = np.empty((3, n_bins))
@@ -285,7 +285,7 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
     """
     import freud
 
-    box, points = freud_parts(configuration)
+    box, points = _freud_parts(configuration)
     names, values = [], []
     for a, b in product((0, 1), repeat=2):
         query = freud.locality.AABBQuery(box, points[b])
@@ -311,19 +311,28 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
 _FIRST_SHELL = (1.4, 1.2, 1.2)
 
 
-def freud_parts(configuration: Configuration) -> tuple["freud.box.Box", list[Float32[np.ndarray, "n 3"]]]:
-    """Return freud's box and the centred, three-component positions of A and of B."""
+def freud_system(configuration: Configuration) -> tuple["freud.box.Box", Float32[np.ndarray, "n 3"]]:
+    """Return freud's box and the particles' positions from its centre, with a third coordinate of 0 in two dimensions.
+
+    Raises:
+        ValueError: An axis is not periodic.
+    """
     if configuration.periodic is not None and not configuration.periodic.all():
         raise ValueError(f"configuration must be periodic along every axis; got {configuration.periodic.tolist()}")
-    counts = [int((configuration.species == species).sum()) for species in (0, 1)]
-    if min(counts) < 2:
-        raise ValueError(f"configuration must have at least two A and two B; got {counts[0]} and {counts[1]}")
     import freud
 
     edges = configuration.box.tolist()
-    box = freud.box.Box(*edges) if len(edges) == 3 else freud.box.Box(*edges, is2D=True)
     centred = np.zeros((len(configuration.positions), 3), np.float32)
     centred[:, : len(edges)] = configuration.positions - configuration.box / 2
+    return freud.box.Box(*edges, is2D=len(edges) == 2), centred
+
+
+def _freud_parts(configuration: Configuration) -> tuple["freud.box.Box", list[Float32[np.ndarray, "n 3"]]]:
+    """Return freud's box and the centred, three-component positions of A and of B."""
+    box, centred = freud_system(configuration)
+    counts = [int((configuration.species == species).sum()) for species in (0, 1)]
+    if min(counts) < 2:
+        raise ValueError(f"configuration must have at least two A and two B; got {counts[0]} and {counts[1]}")
     return box, [centred[configuration.species == species] for species in (0, 1)]
 
 

@@ -326,7 +326,7 @@ def _scored(
     scorers: Mapping[str, evaluation.Scorer],
 ) -> list[dict[str, Any]]:
     """Return the scores of classifiers on some runs, with the energy's and the difference from it."""
-    energy = "e_pot" if task.input == "thermal" else "e_is"
+    energy = baselines.ENERGY[task.input]
     fit = _fit(chosen, energy, task, Path(), lambda: None)
     trains, chooses = everything.of_runs(parts.train), everything.of_runs(parts.validation)
     everyone = {**scorers, energy: fit(trains, chooses, fold=())}

@@ -16,6 +16,7 @@ import numpy as np
 
 from vitrify import annotate, attribution, classify, learn, store, workbench
 from vitrify.attribution import Baseline, correlation, mean_over_runs
+from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
 from vitrify.dataset import Labelled
 from vitrify.local_order import local_order
@@ -215,7 +216,7 @@ def _correlations(data: Labelled, particles: np.ndarray, fields: dict[str, np.nd
 
 def _scores(results: Entry, training: classify.Training) -> list[Entry]:
     """Return AUC and accuracy of the network, and of the energy alone, on all test configurations."""
-    energy = "e_pot" if training.input == "thermal" else "e_is"
+    energy = ENERGY[training.input]
     every = [*results["classification"], *((results.get("equal_energy") or {}).get("rows", []))]
     return [
         {name: row[name] for name in ("model", "auc", "accuracy", "n_test", "n_test_runs")}

@@ -11,7 +11,7 @@ import numpy as np
 from vitrify.attribution_figures import attribution_maps, beside_the_input, bond_attention_map, channel_maps
 from vitrify.attribution_figures import correlations as correlations_figure
 from vitrify.local_order import FIELDS
-from vitrify.report import Drawing, Section, Table, name_of_model
+from vitrify.report import Drawing, Section, Table, name_of_model, with_interval
 
 Entry = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _scored(rows: Sequence[Entry]) -> list[str]:
     if not rows:
         return []
     words = "; ".join(
-        f"{name_of_model(row['model'])} has accuracy {_interval(row['accuracy'])}, AUC {_interval(row['auc'])}"
+        f"{name_of_model(row['model'])} has accuracy {with_interval(row['accuracy'])}, AUC {with_interval(row['auc'])}"
         for row in rows
     )
     return [f"On all n = {rows[0]['n_test']} test configurations of {rows[0]['n_test_runs']} runs {words}."]
@@ -101,21 +101,13 @@ def _by_chance(name: str, drawn: Sequence[float]) -> str:
     )
 
 
-def _interval(estimate: Entry) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
-
-def _signed(estimate: Entry) -> str:
-    return f"{estimate['value']:+.2f} [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
-
-
 def _strongest(name: str, correlations: Sequence[Entry], which: str) -> str:
     """Return the three strongest correlations in one class whose intervals leave out zero."""
     known = [row for row in correlations if row["class"] == which and not row["low"] <= 0 <= row["high"]]
     known = sorted(known, key=lambda row: -abs(row["value"]))[:3]
     if not known:
         return f"In the {which} the {name}'s attribution goes with none of the local fields (all 95% intervals hold 0)."
-    words = ", ".join(f"{_plain(row['field'])} {_signed(row)}" for row in known)
+    words = ", ".join(f"{_plain(row['field'])} {with_interval(row, '+.2f')}" for row in known)
     return f"In the {which} the {name}'s attribution goes most with {words} (Spearman, {known[0]['n_runs']} runs)."
 
 
@@ -127,14 +119,20 @@ def _plain(field: str) -> str:
 def _agreements(rows: Sequence[Entry]) -> list[str]:
     return [
         f"{name_of_model(row['models'][0])} and {name_of_model(row['models'][1])} agree on the particles of a "
-        f"{row['class']} by {_signed(row)} (Spearman, within species, {row['n_runs']} runs)."
+        f"{row['class']} by {with_interval(row, '+.2f')} (Spearman, within species, {row['n_runs']} runs)."
         for row in rows
     ]
 
 
 def _correlation_table(networks: Sequence[Entry]) -> Table:
     rows = [
-        (name_of_model(entry["model"]), row["class"], _plain(row["field"]), _signed(row), str(row["n_runs"]))
+        (
+            name_of_model(entry["model"]),
+            row["class"],
+            _plain(row["field"]),
+            with_interval(row, "+.2f"),
+            str(row["n_runs"]),
+        )
         for entry in networks
         for row in entry["correlations"]
     ]

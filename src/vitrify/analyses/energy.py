@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from vitrify import classify, energy, energy_figures, report, scores, store, study
+from vitrify.baselines import ENERGY
+from vitrify.report import with_interval
 from vitrify.settings import Study
 from vitrify.system import stream
 
 Values = dict[str, Any]
 
-_ENERGY = {"thermal": "e_pot", "inherent": "e_is"}
 _TRIVIAL = 0.9995  # an AUC of the energy to which nothing can be added
 
 
@@ -34,7 +35,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     _, equal = study.matched(chosen, out, n_workers=n_workers, progress=progress)
     known: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
     for shown, data in equal.items():
-        of_each = zip(data.run.tolist(), data.label.tolist(), getattr(data, _ENERGY[shown]).tolist(), strict=True)
+        of_each = zip(data.run.tolist(), data.label.tolist(), getattr(data, ENERGY[shown]).tolist(), strict=True)
         known[shown, classify.EQUAL_ENERGY] = {(run, y): e for run, y, e in of_each}
     outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in classify.trainings(chosen)]
     tasks: dict[tuple[str, int], list[Values]] = {}
@@ -44,7 +45,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     found: list[Values] = []
     for (name, k), group in tasks.items():
         progress("is it only the energy", len(found), len(tasks))
-        energies = known.get((name, k)) or _of_records(ensemble, _ENERGY[name], k, group[0]["glass_k"])
+        energies = known.get((name, k)) or _of_records(ensemble, ENERGY[name], k, group[0]["glass_k"])
         T = None if k == classify.EQUAL_ENERGY else float(ensemble.T[k - 1])
         found.append(_task(chosen, name, k, T, group, energies))
     return {"tasks": found}
@@ -59,7 +60,7 @@ def _task(
     chosen: Study, name: str, k: int, T: float | None, group: list[Values], energies: Mapping[tuple[int, int], float]
 ) -> Values:
     scored = {one["model"]: next(s for s in one["scored"] if s["test_k"] == k) for one in group}
-    word = _ENERGY[name]
+    word = ENERGY[name]
     test = scored[word]["test"]
     label, run = np.array(test["label"]), np.array(test["run"])
     e = np.array([energies[r, y] for r, y in zip(run.tolist(), label.tolist(), strict=True)])
@@ -169,12 +170,12 @@ def _sentence(task: Values) -> str:
         return f"{where} ({n}): there are too few test runs to say what the {name} adds to {symbol}."
     gain = best["adds"]["likelihood"]
     evidence = (
-        f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}] nats per configuration on top of {symbol}; "
-        f"AUC {_words(best['auc'])} against {_words(task['baseline']['auc'])}"
+        f"{with_interval(gain, '+.3f')} nats per configuration on top of {symbol}; "
+        f"AUC {with_interval(best['auc'])} against {with_interval(task['baseline']['auc'])}"
     )
     if best["matched_auc"] is not None:
         pairs = task["matched"]["n_pairs"]
-        evidence += f", and {_words(best['matched_auc'])} on {pairs} pairs matched in energy"
+        evidence += f", and {with_interval(best['matched_auc'])} on {pairs} pairs matched in energy"
     says = {
         "more": f"the {name} sees more than {symbol}",
         "only": f"the {name} adds nothing to {symbol} that these runs could show",
@@ -185,7 +186,7 @@ def _sentence(task: Values) -> str:
 
 def _trivial(tasks: list[Values]) -> list[str]:
     found = []
-    for name, word in _ENERGY.items():
+    for name, word in ENERGY.items():
         where = [_where(task).partition(", ")[2] for task in tasks if task["trivial"] and task["input"] == name]
         if where:
             symbol = report.name_of_model(word)
@@ -220,9 +221,9 @@ def _table(task: Values) -> report.Table:
             (
                 report.name_of_model(one["model"]),
                 *_aucs(one),
-                *("" if each is None else _signed(each["likelihood"]) for each in gains),
+                *("" if each is None else with_interval(each["likelihood"], "+.3f") for each in gains),
                 "" if gains[0] is None else f"{gains[0]['likelihood']['p']:.2g}",
-                *("" if each is None else _words(each["pearson"], ".2f") for each in within),
+                *("" if each is None else with_interval(each["pearson"], ".2f") for each in within),
             )
         )
     return report.Table(
@@ -243,16 +244,8 @@ def _table(task: Values) -> report.Table:
 
 
 def _aucs(one: Values) -> tuple[str, str, str]:
-    matched = "" if one["matched_auc"] is None else _words(one["matched_auc"])
-    return _words(one["accuracy"]), _words(one["auc"]), matched
-
-
-def _words(estimate: Values, form: str = ".3f") -> str:
-    return f"{estimate['value']:{form}} [{estimate['low']:{form}}, {estimate['high']:{form}}]"
-
-
-def _signed(estimate: Values) -> str:
-    return _words(estimate, "+.3f")
+    matched = "" if one["matched_auc"] is None else with_interval(one["matched_auc"])
+    return with_interval(one["accuracy"]), with_interval(one["auc"]), matched
 
 
 def _columns(tasks: list[Values]) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from vitrify import baselines, classify, learn, probes, probes_figures, report, scores, store
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
-from vitrify.models import MODELS
+from vitrify.report import with_interval
 from vitrify.settings import Study, split
 from vitrify.system import stream
 
@@ -45,8 +45,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     models: list[Values] = []
     for one in asked:
         progress("probes", len(models), total)
-        settings = MODELS[one.name].model_validate(one.model.model_dump() if one.model else {})
-        network = learn.restore(settings, store.Checkpoints(out / "models" / one.folder))
+        network = learn.restore(one.model, store.Checkpoints(out / "models" / one.folder))  # type: ignore[arg-type]
         models.append(_model(chosen, ensemble, network, one))
     tasks: list[Values] = []
     pairs: list[Values] = []
@@ -243,11 +242,12 @@ def _sentence(model: Values) -> str:
     answers = f"; median logits: liquid {middle['liquid']:+.1f}, glass {middle['glass']:+.1f}"
     if patterns:
         answers += ", " + ", ".join(patterns)
-    told = ", ".join(f"{_words(auc)} with {name}" for name, auc in model["told"].items())
+    told = ", ".join(f"{with_interval(auc)} with {name}" for name, auc in model["told"].items())
     name = report.name_of_model(model["model"])
     return (
         f"The {name} trained on {model['input']} configurations at T = {model['T']:.3f} has an AUC of "
-        f"{_words(quiet)} on {model['n_test']} test configurations of {model['n_runs']} runs, {told}; {noise}{answers}."
+        f"{with_interval(quiet)} on {model['n_test']} test configurations of {model['n_runs']} runs, {told}; "
+        f"{noise}{answers}."
     )
 
 
@@ -256,7 +256,8 @@ def _patch_sentence(task: Values) -> str:
     n = f"n = {first['n_test']} and {last['n_test']}, of {task['n_runs']} runs"
     return (
         f"Patches of {task['input']} configurations at T = {task['T']:.3f}: {first['n_inside']} particles give an AUC "
-        f"of {_words(first['auc'])}, all {last['n_inside']} give {_words(last['auc'])} ({n}; descriptors, linear)."
+        f"of {with_interval(first['auc'])}, all {last['n_inside']} give {with_interval(last['auc'])} "
+        f"({n}; descriptors, linear)."
     )
 
 
@@ -268,15 +269,11 @@ def _liquid_table(pairs: list[Values]) -> report.Table:
             (
                 one["input"],
                 *(f"{T:.3f}" for T in one["T"]),
-                _words(one["descriptors"]["auc"]),
-                _words(one["energy"]["auc"]),
-                _words(one["descriptors"]["accuracy"]),
+                with_interval(one["descriptors"]["auc"]),
+                with_interval(one["energy"]["auc"]),
+                with_interval(one["descriptors"]["accuracy"]),
                 str(one["n_test"]),
             )
             for one in pairs
         ],
     )
-
-
-def _words(estimate: Values) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

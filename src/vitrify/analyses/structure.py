@@ -11,6 +11,7 @@ import numpy as np
 
 from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
 from vitrify.dataset import Ensemble, Split
+from vitrify.report import with_interval
 from vitrify.settings import Input, Study, split
 from vitrify.system import Configuration, stream
 from vitrify.views import pair_correlation
@@ -215,11 +216,15 @@ def _sentence(row: Values) -> str:
     alone = sorted((one for one in row["metrics"] if one["metric"] != _ALL), key=lambda one: -one["auc"]["value"])
     together = next(one for one in row["metrics"] if one["metric"] == _ALL)
     energy = next((one for one in row["beside"] if one["metric"] in ("e_is", "e_pot")), None)
-    best = ", ".join(f"{one['metric']} {_words(one['auc'])}" for one in alone[:3])
-    against = "" if energy is None else f", against {_words(energy['auc'])} of {report.name_of_model(energy['metric'])}"
+    best = ", ".join(f"{one['metric']} {with_interval(one['auc'])}" for one in alone[:3])
+    against = (
+        ""
+        if energy is None
+        else f", against {with_interval(energy['auc'])} of {report.name_of_model(energy['metric'])}"
+    )
     return (
         f"{row['input'].capitalize()}, k = {row['k']} (T = {row['T']:.3f}): of {len(alone)} metrics {best} tell most "
-        f"apart by AUC; all together {_words(together['auc'])}{against} "
+        f"apart by AUC; all together {with_interval(together['auc'])}{against} "
         f"(n = {row['n_test']}, {row['n_runs']} test runs)."
     )
 
@@ -232,9 +237,5 @@ def _table(row: Values) -> report.Table:
     return report.Table(
         title=f"{where}: n = {row['n_test']} of {row['n_runs']} runs",
         columns=("metric or model", "AUC", "accuracy"),
-        rows=[(name, _words(one["auc"]), _words(one["accuracy"])) for name, one in shown],
+        rows=[(name, with_interval(one["auc"]), with_interval(one["accuracy"])) for name, one in shown],
     )
-
-
-def _words(estimate: Values) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"

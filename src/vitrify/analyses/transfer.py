@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from vitrify import baselines, classify, learn, report, scores, store, transfer, transfer_figures
 from vitrify.dataset import Ensemble, Labelled
-from vitrify.models import MODELS
+from vitrify.report import with_interval
 from vitrify.settings import Study, split
 from vitrify.system import stream
 
@@ -45,17 +46,19 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     total, done = sum(len(each) for each in trained.values()), 0
     models = []
     for model in (ENERGY, *(one.kind for one in chosen.models)):
-        rows = []
+        grid = []
         for state in states:
-            logits = _energy(ensemble, chosen, state, shown) if model == ENERGY else None
-            for network in trained.get((model, state), ()):
-                progress("transfer", done, total)
-                done += 1
-                one = {key: learn.predict(network, data) for key, data in shown.items()}
-                logits = one if logits is None else {key: logits[key] + one[key] for key in one}
-            assert logits is not None
-            rows.append({key: value / max(1, len(trained.get((model, state), ()))) for key, value in logits.items()})
-        models.append(_model(chosen, model, states, rows, ensemble, len(parts.validation), parts.test))
+            if model == ENERGY:
+                logits = _energy(ensemble, chosen, state, shown)
+            else:
+                each = []
+                for network in trained[model, state]:
+                    progress("transfer", done, total)
+                    done += 1
+                    each.append({key: learn.predict(network, data) for key, data in shown.items()})
+                logits = {key: np.mean([one[key] for one in each], axis=0) for key in shown}
+            grid.append([_answers(chosen, logits, tested) for tested in states])
+        models.append(_model(chosen, model, states, ensemble.T, grid))
     named = [{"input": name, "k": k, "T": float(ensemble.T[k - 1])} for name, k in states]
     return {"states": named, "models": models, "n_test_runs": len(parts.test), "k_transfer": chosen.classify.k_transfer}
 
@@ -89,8 +92,7 @@ def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, S
         state = (str(one.input), one.train_k)
         if one.model is None or one.control or state not in states:
             continue
-        settings = MODELS[one.name].model_validate(one.model.model_dump())
-        network = learn.restore(settings, store.Checkpoints(out / "models" / one.folder))
+        network = learn.restore(one.model, store.Checkpoints(out / "models" / one.folder))
         found.setdefault((one.name, state), []).append(network)
     return found
 
@@ -111,76 +113,70 @@ def _energy(ensemble: Ensemble, chosen: Study, state: State, shown: dict[State, 
     return {key: fitted.logit(features(*key, data.run)) for key, data in shown.items()}
 
 
+Answers = tuple[transfer.Scored, transfer.Scored]  # on validation and on test runs
+
+
+def _answers(chosen: Study, logits: dict[State, np.ndarray], tested: State) -> Answers:
+    """Return the logits of one classifier in one state, on the validation and on the test runs."""
+    parts, glass = split(chosen), (tested[0], _glass(chosen))
+    first = len(parts.validation)
+    on_validation = transfer.Scored(liquid=logits[tested][:first], glass=logits[glass][:first], run=parts.validation)
+    return on_validation, transfer.Scored(liquid=logits[tested][first:], glass=logits[glass][first:], run=parts.test)
+
+
 def _model(
-    chosen: Study,
-    model: str,
-    states: list[State],
-    rows: list[dict[State, np.ndarray]],
-    ensemble: Ensemble,
-    n_validation: int,
-    test: np.ndarray,
+    chosen: Study, model: str, states: list[State], T: Float[np.ndarray, " t"], grid: list[list[Answers]]
 ) -> Values:
-    def scored(row: dict[State, np.ndarray], state: State, part: slice, runs: np.ndarray) -> transfer.Scored:
-        return transfer.Scored(liquid=row[state][part], glass=row[state[0], _glass(chosen)][part], run=runs)
+    """Return the matrix of one kind of classifier: a row for each state trained in, a column for each tested in."""
 
     def rng(*words: str | int) -> np.random.Generator:
         return stream(chosen.seed, "transfer", model, *words)
 
-    chooses, tests = slice(0, n_validation), slice(n_validation, None)
-    validation_runs = np.arange(n_validation)
-    cells = [
-        [
-            transfer.cell(
-                scored(row, state, chooses, validation_runs),
-                scored(row, state, tests, test),
-                rng=rng("cell", *trained, *state),
-            )
-            for state in states
-        ]
-        for trained, row in zip(states, rows, strict=True)
-    ]
-    halves = np.arange(len(test)) % 2
     inputs = list(dict.fromkeys(name for name, _ in states))
-    null = [
-        [
-            scores.score(row[name, _glass(chosen)][tests], halves, test, rng=rng("null", *trained, name)).auc
-            for name in inputs
-        ]
-        for trained, row in zip(states, rows, strict=True)
-    ]
+    cells, null = [], []
+    for trained, row in zip(states, grid, strict=True):
+        cells.append(
+            [
+                transfer.cell(*answers, rng=rng("cell", *trained, *tested))
+                for tested, answers in zip(states, row, strict=True)
+            ]
+        )
+        glasses = {name: answers[1] for (name, _), answers in zip(states, row, strict=True)}
+        null.append([_halves(glasses[name], rng("null", *trained, name)) for name in inputs])
     return {
         "model": model,
         "cells": [[asdict(one) for one in row] for row in cells],
         "null": [[asdict(one) for one in row] for row in null],
-        "moved": [_moved(chosen, name, states, rows, ensemble, test, tests, cells, scored, rng) for name in inputs],
+        "moved": [_moved(chosen.classify.k_transfer, name, states, T, grid, cells, rng) for name in inputs],
     }
 
 
+def _halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
+    """Return the AUC of every other glass against the rest, which differ by chance only."""
+    return scores.score(one.glass, np.arange(len(one.run)) % 2, one.run, rng=rng).auc
+
+
 def _moved(
-    chosen: Study,
+    k_transfer: int,
     name: str,
     states: list[State],
-    rows: list[dict[State, np.ndarray]],
-    ensemble: Ensemble,
-    test: np.ndarray,
-    tests: slice,
+    T: Float[np.ndarray, " t"],
+    grid: list[list[Answers]],
     cells: list[list[transfer.Cell]],
-    scored: Callable[..., transfer.Scored],
     rng: Callable[..., np.random.Generator],
 ) -> Values:
     """Return how the classifier of the study's ``k_transfer`` does at the other liquids of the same input."""
-    first = states.index((name, chosen.classify.k_transfer))
+    first = states.index((name, k_transfer))
     own = [place for place, state in enumerate(states) if state[0] == name]
-    T = np.array([ensemble.T[states[place][1] - 1] for place in own])
-    in_all = [scored(rows[first], states[place], tests, test) for place in own]
-    right = np.stack([np.stack([one.liquid <= 0, one.glass > 0], axis=1) for one in in_all], axis=1)
-    crossings = [transfer.crossing(T, right, level, rng=rng("crossing", name, str(level))) for level in _LEVELS]
+    moved = {place: grid[first][place][1] for place in own}
+    right = np.stack([np.stack([one.liquid <= 0, one.glass > 0], axis=1) for one in moved.values()], axis=1)
+    at = np.array([T[states[place][1] - 1] for place in own])
+    crossings = [transfer.crossing(at, right, level, rng=rng("crossing", name, str(level))) for level in _LEVELS]
     compared = []
-    for place, one in zip(own, in_all, strict=True):
-        there = scored(rows[place], states[place], tests, test)
+    for place, one in moved.items():
+        there = grid[place][place][1]
         lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=rng("lost", name, place)).auc
-        here = cells[first][place]
-        failed = transfer.failure(lost, here.accuracy, cells[place][place].accuracy)
+        failed = transfer.failure(lost, cells[first][place].accuracy, cells[place][place].accuracy)
         compared.append({"place": place, "lost": asdict(lost), "failed": failed})
     return {
         "input": name,
@@ -228,9 +224,10 @@ def _sentence(values: Values, model: Values, moved: Values) -> str:
     worst = min(failing, key=lambda one: states[one["place"]]["T"])
     there, own = (model["cells"][place][worst["place"]] for place in (moved["first"], worst["place"]))
     evidence = (
-        f"at T = {states[worst['place']]['T']:.3f} its AUC is {_words(there['auc'])}, trained there "
-        f"{_words(own['auc'])}; its accuracy {_words(there['accuracy'])}, with the threshold moved "
-        f"{_words(there['accuracy_rethresholded'])}, trained there {_words(own['accuracy'])}; n = {there['n_test']}"
+        f"at T = {states[worst['place']]['T']:.3f} its AUC is {with_interval(there['auc'])}, trained there "
+        f"{with_interval(own['auc'])}; its accuracy {with_interval(there['accuracy'])}, with the threshold moved "
+        f"{with_interval(there['accuracy_rethresholded'])}, trained there {with_interval(own['accuracy'])}; "
+        f"n = {there['n_test']}"
     )
     falls = f"falls through {' and '.join(parts)}" if parts else "fails elsewhere"
     verdict = {
@@ -254,21 +251,17 @@ def _table(values: Values, model: Values) -> report.Table:
                 (
                     f"{trained['input']}, {trained['T']:.3f}",
                     f"{tested['input']}, {tested['T']:.3f}",
-                    *(_words(one[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
+                    *(with_interval(one[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
                 )
             )
         inputs = dict.fromkeys(state["input"] for state in values["states"])
         for name, null in zip(inputs, model["null"][i], strict=True):
-            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", _words(null), "", ""))
+            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), "", ""))
     return report.Table(
         title=f"{_name(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
         columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved"),
         rows=rows,
     )
-
-
-def _words(estimate: Values) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
 def _columns(values: Values) -> dict[str, list[Any]]:
