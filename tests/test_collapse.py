@@ -40,7 +40,7 @@ def records():
         state = dynamics.start(MIXTURES["ka2d"], n_particles=N, T=T, rng=rng)
         state = dynamics.advance(state, n_steps=4000, dt=0.005, T_from=T, T_to=T, tau=0.5, rng=rng)
         for k in positions:
-            n_steps, T_to = round(8000 * (T - temperature(k))), temperature(k)
+            n_steps, T_to = 20 * round(400 * (T - temperature(k))), temperature(k)
             state = dynamics.advance(state, n_steps=n_steps, dt=0.005, T_from=T, T_to=T_to, tau=0.5, rng=rng)
             T = T_to
             positions[k].append(dynamics.configuration(state).positions.astype(np.float32))

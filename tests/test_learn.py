@@ -564,7 +564,7 @@ def _killed(context, folder, seconds):
 @pytest.mark.slow
 def test_a_process_killed_at_random_moments_leaves_the_bits_of_the_uninterrupted_one(tmp_path):
     context, rng = multiprocessing.get_context("spawn"), np.random.default_rng()
-    n_kills, mean = 0, 1.0
+    n_kills, mean = 0, 0.2
     while _killed(context, tmp_path / "killed", rng.exponential(mean)):
         n_kills, mean = n_kills + 1, mean * 1.1
     assert n_kills >= 3

@@ -63,12 +63,12 @@ def test_mean_energy_of_the_liquid(tmp_path: Path) -> None:
     state = _state("ka2d", 1000, 1.0)
     rng = stream(11, "mean")
     ours = []
-    for _ in range(80):
+    for _ in range(200):
         state = dynamics.advance(state, n_steps=1000, dt=0.005, T_from=1, T_to=1, tau=0.5, rng=rng)
         ours.append(dynamics.energies(state).shifted)
     commands = (
         f"{_FLAT[2]}fix bath all nvt temp 1 1 0.5\nthermo_style custom step pe\nthermo 500\nthermo_modify norm yes\n"
-        "run 80000\n"
+        "run 200000\n"
     )
     printed = lammps.run(tmp_path, dynamics.configuration(state), state.mixture, commands, velocities=state.velocities)
     rows = [line.split() for line in printed.splitlines() if re.fullmatch(r"\s*\d+\s+-[\d.]+\s*", line)]
