@@ -18,7 +18,6 @@ import numpy as np
 
 from vitrify.system import Configuration
 
-
 _FAR = 1e6
 """Box lengths beyond which an unwrapped coordinate is taken for damage: little of its digits would be left."""
 
