@@ -1,4 +1,4 @@
-"""Run benchmarks: ``python -m benchmarks [engine] [cuda] [learning]``, by default all.
+"""Run benchmarks: ``python -m benchmarks [engine] [cuda] [learning] [trajectories]``, by default all.
 
 Prints a table and writes ``bench.json``, where the rows of other benchmarks stay as they are.
 """
@@ -14,7 +14,7 @@ from rich.table import Table
 
 Row = dict[str, Any]
 
-_PARTS = ("engine", "cuda", "learning")  # cuda has rows where there is a card
+_PARTS = ("engine", "cuda", "learning", "trajectories")  # cuda has rows where there is a card
 
 
 def main(parts: list[str]) -> None:

@@ -123,7 +123,7 @@ def test_rows_taken_again_stay_in_their_places():
 
 
 def test_an_unknown_benchmark_is_refused():
-    with pytest.raises(SystemExit, match=r"engine, cuda, learning; got nothing"):
+    with pytest.raises(SystemExit, match=r"engine, cuda, learning, trajectories; got nothing"):
         main(["nothing"])
 
 

@@ -75,6 +75,7 @@ def test_a_protocol_replaces_the_default_and_survives_json(name: str) -> None:
         "hold": {"T": 0.4, "n_steps": 4000, "frames_at_step": [20, 4000]},
         "cycle": {"T_high": 1.0, "T_low": 0.2, "n_steps": 4000, "frames_at_T": [0.3]},
         "schedule": {"segments": [{"T_end": 0.3, "n_steps": 4000}]},
+        "imported": {"digest": "0" * 64, "edge": 20.0, "T": [1.0, 0.4]},
     }
     settings = Simulate.model_validate({name: words[name]})
     assert settings.protocol == name

@@ -9,7 +9,20 @@ two legs meet, the earlier one ends: a record on the joint has the temperature o
 held, goes the same way.
 """
 
-__all__ = ["EVERY", "PROTOCOLS", "Bath", "Cool", "Cycle", "Hold", "Leg", "Quench", "Recorded", "Schedule", "Segment"]
+__all__ = [
+    "EVERY",
+    "PROTOCOLS",
+    "Bath",
+    "Cool",
+    "Cycle",
+    "Hold",
+    "Imported",
+    "Leg",
+    "Quench",
+    "Recorded",
+    "Schedule",
+    "Segment",
+]
 
 import itertools
 import math
@@ -327,8 +340,30 @@ class Schedule(Recorded):
         return self._course(self.T_start, tuple(legs), P_start=self.P_start)
 
 
+class Imported(BaseModel):
+    """Records that somebody else's program made; written by `vitrify import`, and known by their content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the configurations")
+    edge: PositiveFloat = Field(description="Box edge of every record")
+    T: tuple[PositiveFloat, ...] = Field(min_length=1, description="Temperature of each record")
+
+    def bath(self) -> Bath:
+        """Return a course that is at each record's temperature; its steps have no meaning."""
+        legs = tuple(Leg(n_steps=EVERY, T_from=T, T_to=T) for T in self.T)
+        return Bath(T_start=self.T[0], legs=legs, records=tuple(EVERY * (k + 1) for k in range(len(self.T))))
+
+
 def _without_none(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-PROTOCOLS = {"cool": Cool, "quench": Quench, "hold": Hold, "cycle": Cycle, "schedule": Schedule}
+PROTOCOLS = {
+    "cool": Cool,
+    "quench": Quench,
+    "hold": Hold,
+    "cycle": Cycle,
+    "schedule": Schedule,
+    "imported": Imported,
+}

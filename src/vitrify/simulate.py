@@ -28,7 +28,7 @@ from pydantic import (
 
 from vitrify import dynamics
 from vitrify.potentials import MIXTURES, Energies, Mixture
-from vitrify.protocols import EVERY, PROTOCOLS, Bath, Cool, Cycle, Hold, Leg, Quench, Schedule
+from vitrify.protocols import EVERY, PROTOCOLS, Bath, Cool, Cycle, Hold, Imported, Leg, Quench, Schedule
 from vitrify.system import stream
 
 Reached = tuple[int, dynamics.State]
@@ -62,6 +62,7 @@ class Simulate(BaseModel):
     hold: Hold | None = None
     cycle: Cycle | None = None
     schedule: Schedule | None = None
+    imported: Imported | None = None
     minimise: dynamics.Fire = dynamics.Fire()
 
     @model_validator(mode="before")
@@ -112,6 +113,12 @@ class Simulate(BaseModel):
     def protocol(self) -> str:
         """Name of the protocol."""
         return next(name for name in PROTOCOLS if getattr(self, name) is not None)
+
+    @property
+    def box(self) -> np.ndarray:
+        """Edge lengths of the box, where no pressure changes them."""
+        edges: np.ndarray = MIXTURES[self.mixture].box(self.n_particles)
+        return edges if self.imported is None else np.full_like(edges, self.imported.edge)
 
     @property
     def bath(self) -> Bath:

@@ -373,7 +373,7 @@ def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ense
         thermal=thermal,
         inherent=inherent,
         species=mixture.species(settings.n_particles),
-        box=mixture.box(settings.n_particles),
+        box=settings.box,
         k=np.array(k, int),
         **columns,
     )
@@ -508,6 +508,9 @@ def _write(path: Path, content: bytes) -> None:
 
 def _statepoint(settings: Simulate, *, seed: int, run: int) -> dict[str, Any]:
     """Return what names a run: everything that changes its trajectory, and nothing else."""
+    if settings.imported is not None:  # nothing of how a run is made here changes what was made elsewhere
+        kept = {"mixture", "n_particles", "imported", "minimise"}
+        return settings.model_dump(mode="json", include=kept) | {"run": run, "version": VERSION}
     return settings.model_dump(mode="json", exclude={"n_runs"}) | {"seed": seed, "run": run, "version": VERSION}
 
 

@@ -61,11 +61,14 @@ def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> 
         progress: Told the records kept.
 
     Raises:
+        ValueError: The runs were imported, and are not all here.
         store.DamagedFileError: A file of an earlier call cannot be read.
         OSError: The folder cannot be written, or the disk is full.
     """
     settings, root = study.simulate, out / "data"
     kept = store.unfinished(root, settings, seed=study.seed)
+    if kept and settings.imported is not None:
+        raise ValueError(f"{root} lacks {len(kept)} of {settings.n_runs} imported runs: name their folder with --out")
     n_frames = settings.bath.n_frames
     done = (settings.n_runs - len(kept)) * n_frames + sum(kept.values())
 
@@ -320,7 +323,9 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
 
 def _tg(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    if study.simulate.cool is None:  # a line through both branches is of one cooling
+    if (
+        study.simulate.cool is None and study.simulate.imported is None
+    ):  # a line through both branches is of one cooling
         return rows
     for name, convention in transition.CONVENTIONS.items():
         if not transition.covers(ensemble.T, convention):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import vitrify
-from vitrify.cli import analyses, attribute, locate, networks, studies
+from vitrify.cli import analyses, attribute, locate, networks, studies, trajectories
 from vitrify.cli.words import Command
 
 _HEAD = "vitrify: glass or liquid, where is the transition, and is the network only computing the energy?"
@@ -106,6 +106,7 @@ def _fail(message: str) -> None:
 
 FAMILIES: tuple[dict[str, Command], ...] = (
     studies.COMMANDS,
+    trajectories.COMMANDS,
     networks.COMMANDS,
     analyses.COMMANDS | locate.COMMANDS | attribute.COMMANDS,
 )

@@ -1,0 +1,253 @@
+"""A user's trajectories as a study: what is understood of them, what is kept, and what is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vitrify import cli, dynamics, imported, store, study, workbench
+from vitrify.imported import Choice, Source, Units, understood
+from vitrify.potentials import MIXTURES, energies
+from vitrify.settings import Study, from_toml
+from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
+from vitrify.system import stream
+from vitrify.trajectories import read, write
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+PATTERN = r"T(?P<T>[\d.]+)/run(?P<run>\d+)"
+KA2D = MIXTURES["ka2d"]
+
+
+def _quiet(_stage: str, _done: float, _total: float) -> None:
+    pass
+
+
+def _choice(**changes: object) -> Choice:
+    return Choice(**({"told": Told(), "mixture": KA2D, "units": Units()} | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dumps of six runs at three temperatures, the particles of a frame in no order."""
+    root = tmp_path_factory.mktemp("runs")
+    for run in range(6):
+        rng, before = stream(5, "own", run), 2.0
+        state = dynamics.start(KA2D, n_particles=64, T=2.0, rng=rng)
+        for T in (2.0, 0.5, 0.1):
+            state = dynamics.advance(state, n_steps=400, dt=0.005, T_from=before, T_to=T, tau=0.5, rng=rng)
+            before, path = T, root / f"T{T}" / f"run{run + 6}.lammpstrj"
+            path.parent.mkdir(exist_ok=True)
+            frames = [
+                Snapshot(configuration=dynamics.configuration(state), names=("1", "2"), step=step, origin=(-1.0, 2.0))
+                for step in (0, 10)
+            ]
+            write(path, frames)
+    return root
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(folder / "T*" / "run*.lammpstrj")]
+
+
+def _import(folder: Path, out: Path, **changes: object) -> dict:
+    sources = understood(_files(folder), pattern=PATTERN, given={})
+    return imported.keep(sources, _choice(**changes), out, n_workers=1, progress=_quiet)
+
+
+@pytest.fixture(scope="module")
+def own(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
+    out = tmp_path_factory.mktemp("own") / "own"
+    _import(folder, out)
+    return out, from_toml(out / "study.toml")
+
+
+def test_the_ensemble_is_that_of_the_files(folder: Path, own: tuple[Path, Study]) -> None:
+    out, chosen = own
+    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=(1, 2, 3))
+    assert ensemble.T.tolist() == [2.0, 0.5, 0.1]
+    assert ensemble.thermal.shape == (6, 3, 64, 2)
+    for run in range(6):
+        for k, T in enumerate((2.0, 0.5, 0.1)):
+            *_, last = read(folder / f"T{T}" / f"run{run + 6}.lammpstrj")
+            np.testing.assert_allclose(ensemble.box, last.configuration.box)
+            np.testing.assert_array_equal(ensemble.species, last.configuration.species)
+            np.testing.assert_allclose(ensemble.thermal[run, k], last.configuration.positions, atol=2e-6)
+            expected = energies(last.configuration, KA2D)
+            assert ensemble.e_pot_unshifted[run, k] == pytest.approx(expected.unshifted, abs=2e-5)
+            assert ensemble.e_pot_shifted[run, k] == pytest.approx(expected.shifted, abs=2e-5)
+    assert ensemble.converged.all()
+    assert (ensemble.e_is_shifted < ensemble.e_pot_shifted).all()
+
+
+def test_later_commands_work_on_it_and_nothing_is_simulated(own: tuple[Path, Study]) -> None:
+    out, chosen = own
+    spent = study.simulate(chosen, out, n_workers=1, progress=_quiet)
+    assert spent == {"simulate_s": 0.0, "minimise_s": 0.0}
+    task = workbench.Task(input="inherent", k=1)
+    data = workbench.data(chosen, out, task, n_workers=1, progress=_quiet)
+    assert data.positions.shape == (12, 64, 2)
+    assert data.run.tolist() == [*range(6)] * 2
+    other = chosen.model_copy(update={"seed": 99})  # another split of the same runs
+    assert study.simulate(other, out, n_workers=1, progress=_quiet) == spent
+
+
+def test_the_study_is_of_the_classes(folder: Path, own: tuple[Path, Study]) -> None:
+    _, chosen = own
+    assert (chosen.classify.k_glass, chosen.classify.k, chosen.simulate.n_runs) == (3, (1, 2), 6)
+    sources = understood([str(folder / "T2.0" / "*")], pattern=r"run(?P<run>\d+)", given={"T": "2", "class": "liquid"})
+    assert {source.label for source in sources} == {"liquid"}
+    with pytest.raises(ValueError, match="there must be records of a liquid and of a glass; got T = 2, all of one"):
+        imported.keep(sources, _choice(), folder.parent / "hot", n_workers=1, progress=_quiet)
+
+
+def test_runs_are_not_found_elsewhere(own: tuple[Path, Study], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lacks 6 of 6 imported runs: name their folder with --out"):
+        study.simulate(own[1], tmp_path, n_workers=1, progress=_quiet)
+
+
+def test_the_content_names_the_runs(folder: Path, own: tuple[Path, Study], tmp_path: Path) -> None:
+    again = _import(folder, tmp_path / "again")
+    assert again["digest"] == own[1].simulate.imported.digest  # type: ignore[union-attr]
+    every = _import(folder, tmp_path / "every", every=1)
+    assert every["T"] == [2.0, 2.0, 0.5, 0.5, 0.1, 0.1]
+    assert every["digest"] != again["digest"]
+
+
+def test_units_are_reduced(folder: Path, own: tuple[Path, Study], tmp_path: Path) -> None:
+    _, chosen = own
+    units = Units(style="real", sigma=0.5, epsilon=0.01)
+    found = _import(folder, tmp_path / "real", units=units)
+    assert found["T"][0] == pytest.approx(2.0 * 0.0019872 / 0.01, rel=1e-4)
+    real = from_toml(tmp_path / "real" / "study.toml").simulate
+    assert real.box[0] == pytest.approx(chosen.simulate.box[0] / 0.5)
+
+
+def test_one_damaged_file_and_nothing_is_imported(folder: Path, tmp_path: Path) -> None:
+    for path in folder.rglob("*.lammpstrj"):
+        copy = tmp_path / "runs" / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    damaged = tmp_path / "runs" / "T0.5" / "run8.lammpstrj"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    with pytest.raises(BadTrajectoryError, match=r"T0\.5/run8\.lammpstrj, line \d+ \(frame 2\): "):
+        _import(tmp_path / "runs", tmp_path / "own")
+    damaged.unlink()
+    with pytest.raises(ValueError, match=r"run 8 has 2, 0\.1, run 6 2, 0\.5, 0\.1"):
+        _import(tmp_path / "runs", tmp_path / "own")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_folder_that_is_there_is_left_alone(folder: Path, own: tuple[Path, Study]) -> None:
+    with pytest.raises(FileExistsError, match="import into a new folder"):
+        _import(folder, own[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mixture": MIXTURES["ka3d"]}, "it has 2 dimensions, and ka3d 3"),
+        ({"told": Told(species=("2", "1"))}, r"ka2d of 64 particles has 42 A, then B; got \{'2': 22, '1': 42\}"),
+        ({"every": 3}, "it has 2 frames, and every 3th is wanted"),
+    ],
+)
+def test_what_is_not_of_the_mixture_is_refused(changes: dict, message: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadTrajectoryError, match=message):
+        _import(folder, tmp_path / "own", **changes)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "given", "message"),
+    [
+        ("(", {}, "pattern must be a regular expression"),
+        (r"run(?P<run>\d+)", {"run": "1"}, "run is given and in the pattern"),
+        (r"run(?P<seed>\d+)", {}, "the labels are class, T, rate, run.*got seed"),
+        (r"seed(?P<run>\d+)", {}, "the pattern .* is not in .*run"),
+        (None, {"T": "1"}, "which run is it of"),
+        (r"run(?P<run>\d+)", {"T": "hot"}, "T must be a positive number; got 'hot'"),
+        (r"run(?P<run>\d+)", {"T": "-1"}, "T must be a positive number; got '-1'"),
+        (r"run(?P<run>\d+)", {"class": "solid"}, "class must be glass or liquid; got 'solid'"),
+        (r"T(?P<rate>[\d.]+)/run(?P<run>\d+)", {}, r"must have one rate; got 0\.1, 0\.5, 2\.0"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(pattern: str | None, given: dict, message: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        understood(_files(folder), pattern=pattern, given=given)
+
+
+def test_files_that_are_not_there_and_temperatures_that_nobody_says(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        understood([str(tmp_path / "*.dump")], pattern=None, given={"run": "1"})
+    sources = understood(_files(folder), pattern=r"run(?P<run>\d+)", given={})
+    with pytest.raises(BadTrajectoryError, match=r"frame 1: no temperature is given.*say --T"):
+        imported.survey(sources, _choice())
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"the public configurations of {DATA} are not here")
+@pytest.mark.parametrize(
+    ("name", "mixture", "n", "given", "T", "density"),
+    [
+        ("ka2d_s.lammpstrj", "ka2d", 1000, 0.5, 0.5, 1.2),
+        ("ka2d_u.lammpstrj", "ka2d", 1000, 0.5, 0.5, 1.2),
+        ("ka3d_s.lammpstrj", "ka3d", 1000, 0.6, 0.6, 1.2),
+        ("ka3d_T2.0.xyz.gz", "ka3d", 4000, None, 2.0, 1.2),
+    ],
+)
+def test_public_files_are_understood(
+    name: str, mixture: str, n: int, given: float | None, T: float, density: float
+) -> None:
+    source = Source(path=DATA / name, run="1", T=given, label=None, rate=None)
+    (found,) = imported.survey([source], _choice(mixture=MIXTURES[mixture]))
+    assert (found.n_particles, found.dimension, found.T) == (n, MIXTURES[mixture].dimension, T)
+    assert list(found.composition.values()) == np.bincount(MIXTURES[mixture].species(n)).tolist()
+    assert found.density == pytest.approx(density, abs=1e-4)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"the public configurations of {DATA} are not here")
+def test_inherent_structures_of_public_files_are_those_of_their_source() -> None:
+    for name, mixture, low, high in (("ka3d_s", "ka3d", -7.61, -7.58), ("ka2d_s", "ka2d", -3.70, -3.52)):
+        snapshot = next(read(DATA / f"{name}.lammpstrj"))
+        state = imported._state(snapshot, _choice(mixture=MIXTURES[mixture]))
+        assert low - 0.02 < dynamics.minimise(state, dynamics.Fire()).energies.shifted < high + 0.02
+
+
+def test_the_command_shows_a_table_and_asks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["import", "own", *_files(folder), "--mixture", "ka2d", "--pattern", PATTERN, "--workers", "1"]
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(words)
+    said = capsys.readouterr().err
+    assert "understood of 18 files" in said
+    assert "1: 42, 2: 22" in said
+    assert said.endswith("nothing was imported: look at the table and, if it is right, add --yes\n")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*words, "--yes", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "own" / "imported.json").read_text()) == found
+    assert (found["n_runs"], found["n_records"], found["runs"]) == (6, 3, ["6", "7", "8", "9", "10", "11"])
+    for wrong, message in ((["--mixture", "mw"], "must be one of ka2d, ka3d"), (["--every", "-1"], "--every must be")):
+        with pytest.raises(SystemExit, match="1"):
+            cli.main([*words, *wrong])
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_page_leads_from_a_folder_to_a_figure(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text("utf-8")
+    make, use = re.findall(r"```python\n(.*?)```", page, re.S)
+    (commands,) = re.findall(r"```sh\n(.*?)```", page, re.S)
+    vitrify = f"{sys.executable} -c 'from vitrify.cli import main; main()'"
+    commands = re.sub("^vitrify", vitrify, commands, flags=re.M)
+    for words in ([sys.executable, "-c", make], ["sh", "-ec", commands], [sys.executable, "-c", use]):
+        said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
+        assert said.returncode == 0, said.stderr
+    assert "1.2" in said.stdout
+    assert (tmp_path / "own" / "figures" / "progress.png").stat().st_size > 10_000
+    assert (tmp_path / "run3.extxyz.gz").exists()
