@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -335,11 +335,11 @@ def _found(training: _Training, outcome: dict[str, Any]) -> dict[str, Any]:
     """Return what the log keeps of an outcome: the scores of the table, and those of the last weights beside them."""
     study, own, last = training.study, training.train_k, None
 
-    def scored(part: Literal["validation", "test"], k: int, logit: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    def scored(part: str, k: int, logit: Sequence[float] | np.ndarray) -> dict[str, Any]:
         rng = stream(study.seed, "score", training.input, training.name, own, k)
         return entries.scored(logit, getattr(training, part)[k], rng)
 
-    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    parts = ("validation", "test")
     logits = {one["test_k"]: {part: one[part]["logit"] for part in parts} for one in outcome["scored"]}
     if training.model is not None:
         scorer = entries.last_weights(training.model, store.Checkpoints(training.folder), outcome["history"])

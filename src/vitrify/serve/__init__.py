@@ -61,9 +61,8 @@ def run(root: Path, *, port: int, browser: bool, ready: Callable[[str], None]) -
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        raise OSError(
-            f"port {port} of 127.0.0.1 cannot be had ({error.strerror}): --port 0 takes a free one"
-        ) from error
+        why = f"port {port} of 127.0.0.1 cannot be had ({error.strerror}): --port 0 takes a free one"
+        raise OSError(why) from error
     with listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         ready(url)
@@ -179,7 +178,7 @@ def _listed(records: list[log_index.Record]) -> dict[str, Any]:
                              "energy_test_accuracy")
             },
             "transfer": [
-                {"k": one["k"], "T": one["T"], "accuracy": one["test"]["accuracy"]} for one in record.get("transfer") or []
+                {"T": one["T"], "accuracy": one["test"]["accuracy"]} for one in record.get("transfer") or []
             ],
             "notes": record["notes"],
         }

@@ -175,10 +175,11 @@ async function refresh() {
   if (!answer) return;
   state.etag = answer.etag;
   const { shared, rows } = answer.found;
+  const one = "where" in shared;
   state.runs = rows.map((run) => {
     const json = JSON.stringify(run);
     const values = { ...shared, ...run.values };
-    const label = (values.where === "." ? "" : `${values.where}: `) + run.title;
+    const label = (one || values.where === "." ? "" : `${values.where}: `) + run.title;
     const notes = run.notes.map((note) => note.text).join(" ");
     return { ...run, values, json, label, text: `${values.key} ${values.kind} ${values.name} ${label} ${values.study} ${values.status} ${notes}`.toLowerCase() };
   });
@@ -189,18 +190,25 @@ async function refresh() {
 
 // ---------------------------------------------------------------- curves
 
+function ticks(low, high) {
+  const rough = (high - low || 1) / 6;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((one) => one * power >= rough);
+  const found = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) found.push(Number((i * step).toPrecision(6)));
+  return found;
+}
 function axes(limits, labels, reference) {
   const [width, height, left, bottom, top, right] = [560, 250, 46, 38, 12, 12];
   const [x0, x1, y0, y1] = limits;
   const X = (x) => left + ((x - x0) / (x1 - x0 || 1)) * (width - left - right);
   const Y = (y) => height - bottom - ((y - y0) / (y1 - y0 || 1)) * (height - bottom - top);
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${labels[1]} against ${labels[0]}` });
-  for (let i = 0; i <= 5; i++) {
-    const [x, y] = [x0 + ((x1 - x0) * i) / 5, y0 + ((y1 - y0) * i) / 5];
+  for (const y of ticks(y0, y1)) {
     svg.append(drawn("line", { class: "grid", x1: left, x2: width - right, y1: Y(y), y2: Y(y) }));
-    svg.append(drawn("text", { x: left - 6, y: Y(y) + 4, "text-anchor": "end" }, digits(Number(y.toPrecision(3)))));
-    svg.append(drawn("text", { x: X(x), y: height - bottom + 15, "text-anchor": "middle" }, digits(Number(x.toPrecision(3)))));
+    svg.append(drawn("text", { x: left - 6, y: Y(y) + 4, "text-anchor": "end" }, digits(y)));
   }
+  for (const x of ticks(x0, x1)) svg.append(drawn("text", { x: X(x), y: height - bottom + 15, "text-anchor": "middle" }, digits(x)));
   svg.append(drawn("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }));
   if (reference !== undefined) svg.append(drawn("line", { class: "axis", "stroke-dasharray": "3 4", x1: left, x2: width - right, y1: Y(reference), y2: Y(reference) }));
   svg.append(drawn("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, labels[0]));
@@ -242,27 +250,29 @@ function plotProgress() {
     const { model, input, control, train_T: T } = run.values;
     if (run.values.kind !== "train" || control) continue;
     const own = run.scores.best_test_accuracy;
-    if (own && typeof T === "number") add(`${model}, ${input}, trained there`, [T, own]);
-    for (const one of run.transfer) if (typeof one.T === "number") add(`${model}, ${input}, trained at T = ${digits(T)}`, [one.T, one.accuracy]);
+    if (own && typeof T === "number") add(`${model}, ${input}`, [T, own]);
+    for (const one of run.transfer) if (typeof one.T === "number") add(`${model}, ${input}, applied elsewhere`, [one.T, one.accuracy]);
   }
   const names = [...series.keys()].sort();
+  const kinds = [...new Set(names.map((name) => name.replace(", applied elsewhere", "")))];
+  const colourOf = (name) => COLOURS[kinds.indexOf(name.replace(", applied elsewhere", "")) % COLOURS.length];
   $("progress").hidden = names.length === 0;
   if (!names.length) return;
   const hottest = Math.max(...[...series.values()].flat().map(([T]) => T));
   const lowest = Math.min(0.4, ...[...series.values()].flat().map(([, a]) => Math.floor(a.value * 10) / 10));
   const { svg, X, Y } = axes([0, Math.ceil(hottest * 10) / 10, lowest, 1], ["temperature of the liquid, T (ε/k)", "test accuracy"], 0.5);
-  names.forEach((name, place) => {
-    const colour = COLOURS[place % COLOURS.length];
-    const there = name.endsWith("there");
+  for (const name of names) {
+    const colour = colourOf(name);
+    const there = !name.endsWith("elsewhere");
     const points = series.get(name).sort((a, b) => a[0] - b[0]);
     svg.append(drawn("polyline", { points: points.map(([T, a]) => `${X(T)},${Y(a.value)}`).join(" "), fill: "none", stroke: colour, "stroke-width": 1, "stroke-dasharray": there ? "none" : "4 3" }));
     for (const [T, a] of points) {
       svg.append(drawn("line", { x1: X(T), x2: X(T), y1: Y(Math.max(a.low, lowest)), y2: Y(a.high), stroke: colour, opacity: 0.35 }));
       svg.append(drawn("circle", { cx: X(T), cy: Y(a.value), r: 3, fill: there ? colour : "none", stroke: colour }));
     }
-  });
+  }
   $("progress").querySelector(".plot").replaceChildren(svg);
-  legend($("progress"), names.map((name, place) => [COLOURS[place % COLOURS.length], name]));
+  legend($("progress"), kinds.map((name) => [colourOf(name), name]));
 }
 async function fetchCurve(key) {
   const answer = await ask(`/api/runs/${address(key)}`);
