@@ -34,7 +34,7 @@ FOLDER = "log"
 
 Kind = Literal["simulate", "train", "analyse"]
 
-_PATIENCE_S = 10.0  # a line takes milliseconds
+_PATIENCE_S, _POLL_S = 10.0, 0.002  # a line takes milliseconds
 
 
 @contextlib.contextmanager
@@ -206,7 +206,7 @@ def _write(folder: Path, identifier: str, line: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock", timeout=_PATIENCE_S):
+    with filelock.FileLock(folder / ".lock", timeout=_PATIENCE_S, poll_interval=_POLL_S):
         yield
 
 

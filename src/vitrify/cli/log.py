@@ -16,6 +16,7 @@ from rich.table import Table
 from vitrify.cli.words import Command, Common, answer, parse
 
 _ROOT = Path(".")
+_WIDE = 120  # letters that all columns of the list need
 
 
 def _log(words: list[str]) -> None:
@@ -58,10 +59,12 @@ def _list(words: list[str]) -> None:
         return
     shown = "" if len(found) == n_found else f", {len(found)} shown: --limit 0 shows all"
     title = f"{n_found} records below {given.root}{shown}"
-    Console().print(_table(found, title, extra=given.sort), highlight=False, markup=False)
+    console = Console()
+    table = _table(found, title, extra=given.sort, wide=console.width >= _WIDE)
+    console.print(table, highlight=False, markup=False)
 
 
-def _table(records: Sequence[dict[str, Any]], title: str, *, extra: str | None = None) -> Table:
+def _table(records: Sequence[dict[str, Any]], title: str, *, extra: str | None = None, wide: bool = True) -> Table:
     """Return a row a record; ``extra`` names a value that has a column of its own where it has none yet."""
     from rich.text import Text
 
@@ -70,7 +73,9 @@ def _table(records: Sequence[dict[str, Any]], title: str, *, extra: str | None =
     headings = ["id", "begun", "what", "status", "validation", "test", "AUC", "energy's AUC", "wall"]
     shown = extra is not None and not extra.endswith(("_accuracy", "_auc")) and extra not in ("started", "wall_s", "id")
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in [*headings, *([str(extra)] if shown else [])]:
+    every = [*headings, *([str(extra)] if shown else [])]
+    kept = [place for place, heading in enumerate(every) if wide or heading not in ("begun", "validation", "wall")]
+    for heading in (every[place] for place in kept):
         table.add_column(
             heading, justify="right" if heading == "wall" else "left", no_wrap=heading in ("id", "begun"),
             overflow="fold",
@@ -92,7 +97,7 @@ def _table(records: Sequence[dict[str, Any]], title: str, *, extra: str | None =
             cells.append(
                 next((log_index.word(v) for k, v in values.items() if k == extra or k.endswith(f".{extra}")), "")
             )
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(cells[place]) for place in kept))
     return table
 
 

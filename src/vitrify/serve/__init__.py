@@ -9,6 +9,7 @@ __all__ = ["app", "run"]
 
 import json
 import math
+import os
 import secrets
 import socket
 import threading
@@ -61,7 +62,7 @@ def run(root: Path, *, port: int, browser: bool, ready: Callable[[str], None]) -
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        why = f"port {port} of 127.0.0.1 cannot be had ({error.strerror}): --port 0 takes a free one"
+        why = f"port {port} of 127.0.0.1 cannot be had ({os.strerror(error.errno or 0)}): --port 0 takes a free one"
         raise OSError(why) from error
     with listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"

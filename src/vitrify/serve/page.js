@@ -362,7 +362,7 @@ function compare() {
   const own = new Set(["id", "key", "name", "started", "finished"]);
   const known = [...new Set(runs.flatMap((run) => Object.keys(run.values)))].filter((name) => !own.has(name));
   const rows = known.map((name) => {
-    const cells = runs.map((run) => text(run.values[name]));
+    const cells = runs.map((run) => text(run.values[name]).slice(0, name === "data" ? 12 : undefined));
     return { name, cells, differs: cells.some((one) => one !== cells[0]) };
   });
   rows.sort((a, b) => b.differs - a.differs);
