@@ -28,9 +28,10 @@ def _call(
     """Return status, headers and content of one request, without a network."""
     sent: list[dict[str, Any]] = []
     content = b"" if body is None else json.dumps(body).encode()
+    coming = iter([{"type": "http.request", "body": content, "more_body": False}])
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": content, "more_body": False}
+        return next(coming, {"type": "http.disconnect"})
 
     async def send(message: Any) -> None:
         sent.append(dict(message))
@@ -221,7 +222,7 @@ def test_in_a_browser(server: tuple[str, Path, subprocess.Popen]) -> None:
             page.goto(url)
             page.wait_for_selector("#runs tbody tr:nth-child(1000)", state="attached")
             took.append(time.perf_counter() - began)
-        assert min(took) < 1
+        assert min(took) < 1, took
         page.keyboard.press("/")
         page.keyboard.type("learning_rate<20 run-1")
         page.keyboard.press("Enter")
@@ -231,7 +232,7 @@ def test_in_a_browser(server: tuple[str, Path, subprocess.Popen]) -> None:
         assert page.locator("#runs tbody tr").first.inner_text().split("\t")[1].strip() == _EVIL
         assert page.locator("img").count() == 0
         page.keyboard.press("Enter")
-        for key in (" ", "j", " ", "c"):
+        for key in ("Home", " ", "j", " ", "c"):
             page.keyboard.press(key)
         page.wait_for_selector("#beside[open] tr.differs")
         page.keyboard.press("Escape")

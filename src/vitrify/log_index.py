@@ -10,6 +10,7 @@ A record is named by a *key*: its id, or ``id@folder`` where copies of a study's
 __all__ = [
     "INDEX",
     "differing",
+    "files",
     "find",
     "flat",
     "gather",
@@ -55,6 +56,19 @@ def studies(root: Path) -> Iterator[Path]:
             yield Path(place)
             folders[:] = [name for name in folders if name not in _PART_OF_A_STUDY]
         folders[:] = sorted(name for name in folders if name != "workspace" and not name.startswith("."))
+
+
+def files(root: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of every record's file at and below ``root``, by relative path."""
+    found = {}
+    for out in studies(root):
+        folder = f"{out.relative_to(root)}/{log.FOLDER}/".removeprefix("./")
+        with os.scandir(out / log.FOLDER) as entries:
+            for entry in entries:
+                if entry.name.endswith(".jsonl"):
+                    about = entry.stat()
+                    found[folder + entry.name] = (about.st_size, about.st_mtime_ns)
+    return found
 
 
 def gather(root: Path) -> list[Record]:
@@ -230,15 +244,7 @@ def _tables(index: sqlite3.Connection) -> None:
 def _refresh(index: sqlite3.Connection, root: Path) -> None:
     """Make the index say what the files say."""
     held = {path: (size, changed) for path, size, changed in index.execute("SELECT path, size, changed FROM records")}
-    there: dict[str, tuple[int, int]] = {}
-    for out in studies(root):
-        where = out.relative_to(root)
-        with os.scandir(out / log.FOLDER) as entries:
-            for entry in entries:
-                if entry.name.endswith(".jsonl"):
-                    found = entry.stat()
-                    there[str(where / log.FOLDER / entry.name)] = (found.st_size, found.st_mtime_ns)
-    rows = []
+    there, rows = files(root), []
     for path, (size, changed) in there.items():
         if held.get(path) != (size, changed):
             record = {name: value for name, value in log.read(root / path).items() if name not in _LONG}

@@ -15,7 +15,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, MutableMapping
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from vitrify import log, log_index
@@ -79,21 +79,18 @@ def run(root: Path, *, port: int, browser: bool, ready: Callable[[str], None]) -
 def app(root: Path) -> Starlette:
     """Return the page and what it asks for, as an ASGI application."""
     token = secrets.token_urlsafe(16)
-    reading = threading.Lock()  # requests share one index
-
-    def gathered() -> list[log_index.Record]:
-        with reading:
-            return log_index.gather(root)
+    gathered = _Gathering(root)
 
     def page(_request: Request) -> Response:
         return HTMLResponse(_asset("page.html").replace("{{ token }}", token))
 
     def runs(request: Request) -> Response:
-        return _answer(request, _listed(gathered()))
+        return _answer(request, gathered.listing())
 
     def one(request: Request) -> Response:
         record = log_index.find(gathered(), request.path_params["key"])
-        return _answer(request, {"record": record, "values": log_index.flat(record), "history": _curve(root, record)})
+        found = {"record": record, "values": log_index.flat(record), "history": _curve(root, record)}
+        return _answer(request, _text(found))
 
     def figure(request: Request) -> Response:
         record = log_index.find(gathered(), request.path_params["key"])
@@ -102,7 +99,7 @@ def app(root: Path) -> Starlette:
         path = (out / names[number]).resolve() if number < len(names) else out
         if path.suffix != ".png" or not path.is_relative_to(out) or not path.is_file():
             return _refusal(404, "there is no such figure")
-        return FileResponse(path, media_type="image/png")
+        return Response(path.read_bytes(), media_type="image/png")
 
     async def note(request: Request) -> Response:
         if not secrets.compare_digest(request.headers.get("x-vitrify-token", ""), token):
@@ -112,7 +109,7 @@ def app(root: Path) -> Starlette:
             raise ValueError(f"a note is text of {_LONGEST_NOTE} characters at most")
         record = log_index.find(gathered(), request.path_params["key"])
         log.note(root / record["where"], record["id"], given["text"], replaces=given.get("replaces"))
-        return _answer(request, {"notes": log_index.find(gathered(), record["key"])["notes"]})
+        return _answer(request, _text({"notes": log_index.find(gathered(), record["key"])["notes"]}))
 
     def asset(request: Request) -> Response:
         name = request.url.path.lstrip("/")
@@ -131,6 +128,36 @@ def app(root: Path) -> Starlette:
         middleware=[Middleware(_Guard)],
         exception_handlers={ValueError: _wrong, OSError: _wrong},
     )
+
+
+class _Gathering:
+    """The records below a folder, read again when a file has changed or a process has gone; requests share it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._files: dict[str, tuple[int, int]] | None = None
+        self._records: list[log_index.Record] = []
+        self._listing: bytes | None = None
+
+    def __call__(self) -> list[log_index.Record]:
+        with self._lock:
+            self._refresh()
+            return self._records
+
+    def listing(self) -> bytes:
+        """Return the table's content as JSON."""
+        with self._lock:
+            self._refresh()
+            if self._listing is None:
+                self._listing = _text(_listed(self._records))
+            return self._listing
+
+    def _refresh(self) -> None:
+        files = log_index.files(self._root)
+        if files != self._files or any(log.state(one) != one["status"] for one in self._records):
+            self._records, self._listing = log_index.gather(self._root), None
+            self._files = files
 
 
 class _Guard:
@@ -193,11 +220,12 @@ def _curve(root: Path, record: log_index.Record) -> dict[str, list[float]]:
     return {name: history[name] for name in _CURVE if name in history}
 
 
-def _answer(request: Request, value: Any) -> Response:
-    """Return a value as JSON, or that it is still what the page has."""
-    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
-        errors="replace"
-    )
+def _text(value: Any) -> bytes:
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False).encode(errors="replace")
+
+
+def _answer(request: Request, text: bytes) -> Response:
+    """Return JSON, or that it is still what the page has."""
     tag = f'"{hash(text):x}"'
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"etag": tag})
@@ -222,4 +250,4 @@ def _refusal(code: int, why: str) -> Response:
 
 
 def _asset(name: str) -> str:
-    return files("vitrify.serve").joinpath(name).read_text("utf-8")
+    return resources.files("vitrify.serve").joinpath(name).read_text("utf-8")
