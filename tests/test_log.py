@@ -170,6 +170,7 @@ def test_records_are_chosen_and_sorted_by_any_setting(tmp_path: Path) -> None:
     assert names("model=CNN", "learning_rate<0.05") == ["cnn-1", "cnn-2"]
     assert names("train.learning_rate>=0.01", "model=cnn") == ["cnn-0", "cnn-1"]
     assert names("best_test_auc>0.75", "name~pnn") == ["mpnn-0"]
+    assert names("network.kind~n") == ["cnn-0", "cnn-1", "cnn-2", "mpnn-0"]
     assert names("model!=cnn") == ["mpnn-0", "energy"]
     by_auc = log_index.sort(records, "best_test_auc")
     assert [record["name"] for record in by_auc] == ["mpnn-0", "cnn-2", "cnn-1", "energy", "cnn-0"]

@@ -334,5 +334,5 @@ _COMPARE: dict[str, Callable[[Any, str], bool]] = {
     "<=": _ordered(operator.le),
     ">": _ordered(operator.gt),
     ">=": _ordered(operator.ge),
-    "~": lambda value, wanted: wanted.lower() in str(value).lower(),
+    "~": lambda value, wanted: value is not None and wanted.lower() in str(value).lower(),
 }

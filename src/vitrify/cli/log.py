@@ -16,7 +16,7 @@ from rich.table import Table
 from vitrify.cli.words import Command, Common, answer, parse
 
 _ROOT = Path(".")
-_WIDE = 120  # letters that all columns of the list need
+_WIDE = 145  # letters that all columns of the list need
 
 
 def _log(words: list[str]) -> None:
