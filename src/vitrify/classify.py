@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from vitrify import baselines, learn, parallel, scores, store
+from vitrify import baselines, entries, learn, log, parallel, scores, store
 from vitrify.dataset import Ensemble, Labelled, Split, labelled, null
 from vitrify.models import Logistic, Network, Shallow
 from vitrify.sets import named_weights
@@ -126,6 +126,7 @@ class _Training:
     train: Labelled
     validation: dict[int, Labelled]
     test: dict[int, Labelled]
+    study: Study
 
 
 def learn_all(
@@ -198,6 +199,7 @@ def _trainings(
             train=sets[one.input, one.train_k, one.k_glass].of_runs(split.train),
             validation={t: sets[one.input, t, one.k_glass].of_runs(split.validation) for t in one.tested},
             test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
+            study=study,
         )
         for one in trainings(study)
     ]
@@ -278,7 +280,11 @@ def _remembered(features: Logit) -> Logit:
 def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str, Any]]]) -> None:
     """Train one classifier, score it, and write its outcome."""
     began, began_cpu = time.perf_counter(), time.process_time()
-    with store.locked(training.folder):
+    out, name = training.folder.parent.parent, training.folder.name
+    with (
+        store.locked(training.folder),
+        log.recorded(out, kind="train", name=name, known=_known(training)) as entry,
+    ):
         logit, learnt = train()
         outcome = {
             "input": training.input,
@@ -302,6 +308,50 @@ def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str
         }
         spent = {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - began_cpu}
         store.write_json(training.folder / "outcome.json", outcome | spent)
+        entry |= _found(training, outcome)
+
+
+def _known(training: _Training) -> dict[str, Any]:
+    """Return what the log is told when a training begins."""
+    settings = {
+        "input": training.input,
+        "model": training.name,
+        "train_k": training.train_k,
+        "glass_k": training.k_glass,
+        "control": training.control,
+        "seed": training.seed,
+    }
+    return entries.known(
+        training.study,
+        training.folder,
+        settings=settings,
+        network=training.model,
+        train=training.settings,
+        data=training.train,
+    )
+
+
+def _found(training: _Training, outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return what the log keeps of an outcome: the scores of the table, and those of the last weights beside them."""
+    study, own, last = training.study, training.train_k, None
+
+    def scored(part: str, k: int, logit: Sequence[float] | np.ndarray) -> dict[str, Any]:
+        rng = stream(study.seed, "score", training.input, training.name, own, k)
+        return entries.scored(logit, getattr(training, part)[k], rng)
+
+    parts = ("validation", "test")
+    logits = {one["test_k"]: {part: one[part]["logit"] for part in parts} for one in outcome["scored"]}
+    if training.model is not None:
+        scorer = entries.last_weights(training.model, store.Checkpoints(training.folder), outcome["history"])
+        if scorer is not None:
+            last = {part: scored(part, own, scorer(getattr(training, part)[own])) for part in parts}
+    kept = {part: scored(part, own, logits[own][part]) for part in parts}
+    transfer = [
+        {"k": k, "T": entries.temperature(study, k), "test": scored("test", k, logits[k]["test"])}
+        for k in logits
+        if k != own
+    ]
+    return entries.found(kept, outcome["history"], last=last) | {"transfer": transfer}
 
 
 def _scored(data: Labelled, logit: Logit) -> dict[str, list[float]]:

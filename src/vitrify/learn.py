@@ -177,12 +177,13 @@ def recipe(model: Model, settings: Train) -> Train:
     return Train.model_validate({**model.recipe, **given})
 
 
-def restore(model: Model, checkpoints: Checkpoints) -> Trained:
-    """Return the best network so far and the whole history from what `train` saved.
+def restore(model: Model, checkpoints: Checkpoints, *, which: Literal["best", "last"] = "best") -> Trained:
+    """Return the best network so far, or the last, and the whole history from what `train` saved.
 
     Args:
         model: Settings the network was built from.
         checkpoints: Where `train` kept its state.
+        which: The network wanted.
 
     Raises:
         ValueError: Nothing was saved there yet, or it is of another model.
@@ -193,7 +194,7 @@ def restore(model: Model, checkpoints: Checkpoints) -> Trained:
     if best.get("model") != _settings_of(model):
         raise ValueError(f"model must be the one that was trained, {best.get('model')}; got {_settings_of(model)}")
     network = model.build(seed=0)
-    network.load_state_dict(best["network"])
+    network.load_state_dict((best if which == "best" else last)["network"])
     parents = tuple(Ancestor(**one) for one in last["parents"])
     return Trained(network=network.eval(), model=model, history=last["history"], parents=parents)
 

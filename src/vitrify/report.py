@@ -10,6 +10,7 @@ __all__ = [
     "Section",
     "Table",
     "conclusions",
+    "learning_name",
     "name_of_model",
     "save",
     "weights_columns",
@@ -184,7 +185,7 @@ def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawin
         for name, four in pictures.items()
     ]
     drawings += [
-        Drawing(name=_learning_name(entry), draw=figures.learning_curves, values=(entry,), data=entry["history"])
+        Drawing(name=learning_name(entry), draw=figures.learning_curves, values=(entry,), data=entry["history"])
         for entry in results["learning_curves"]
     ]
     drawings += [
@@ -499,12 +500,13 @@ def _ks(rows: Sequence[Results]) -> str:
     return f"k = {', '.join(map(str, ks))}"
 
 
-def _learning_name(entry: Results) -> str:
+def learning_name(entry: Results) -> str:
+    """Return the file name, without suffix, of the figure of an entry of ``learning_curves``."""
     return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
 
 
 def _weights_name(entry: Results) -> str:
-    return _learning_name(entry).replace("learning", "weights", 1)
+    return learning_name(entry).replace("learning", "weights", 1)
 
 
 def weights_columns(weights: Results) -> dict[str, Sequence]:
@@ -546,7 +548,7 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
         settings=_flat(results["study"]),
         groups=_groups([*results["classification"], *_equal_energy_rows(results)]),
         learning=[
-            (_learning_name(entry), entry, None if entry["weights"] is None else _weights_name(entry))
+            (learning_name(entry), entry, None if entry["weights"] is None else _weights_name(entry))
             for entry in results["learning_curves"]
         ],
     )

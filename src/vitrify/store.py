@@ -342,6 +342,8 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         self._folder.mkdir(parents=True, exist_ok=True)
+        if "history" in state:  # for those who watch, and may not have PyTorch
+            _write(self._folder / "history.json", json.dumps(state["history"]).encode())
         _write(self._folder / f"{which}.pt", buffer.getvalue())
 
 

@@ -2,15 +2,18 @@
 
 __all__ = ["BATCH", "compile_kernels", "finished", "matched", "pair", "report_again", "run", "simulate"]
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vitrify import classify, dynamics, parallel, report, store, transition, views
+from vitrify import classify, dynamics, log, parallel, report, store, transition, views
 from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
 from vitrify.models import CNN, MODELS
 from vitrify.potentials import MIXTURES, Mixture
@@ -79,12 +82,32 @@ def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> 
 
     jobs = [store.Job(root=root, settings=settings, seed=study.seed, run=run) for run in kept]
     tick(0)
-    if settings.device == "cpu":
-        parallel.spread(store.keep_run, jobs, n_workers=n_workers, progress=tick)
-    else:  # the device is the parallel machine: one process feeds it
-        batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
-        parallel.spread(store.keep_runs, batches, n_workers=1, progress=tick)
-    return store.seconds(root, settings, seed=study.seed)
+    if not jobs:
+        return store.seconds(root, settings, seed=study.seed)
+    with _logged(study, out, "simulate", f"{study.name}-{settings.mixture}", settings.model_dump(mode="json")) as entry:
+        if settings.device == "cpu":
+            parallel.spread(store.keep_run, jobs, n_workers=n_workers, progress=tick)
+        else:  # the device is the parallel machine: one process feeds it
+            batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
+            parallel.spread(store.keep_runs, batches, n_workers=1, progress=tick)
+        spent = store.seconds(root, settings, seed=study.seed)
+        entry["results"] = {"n_runs": settings.n_runs, "n_records": settings.n_runs * n_frames, **spent}
+    return spent
+
+
+def _logged(
+    study: Study, out: Path, kind: log.Kind, name: str, settings: dict[str, Any]
+) -> AbstractContextManager[dict[str, Any]]:
+    """Return the context that logs a stage of a study; other settings are another record."""
+    digest = hashlib.sha256(json.dumps([settings, study.seed, store.VERSION], sort_keys=True).encode()).hexdigest()
+    known = {
+        "study": study.name,
+        "settings": settings | {"seed": study.seed},
+        "lineage": [],
+        "data": digest,
+        "versions": store.versions(),
+    }
+    return log.recorded(out, kind=kind, name=f"{name}-{digest[:6]}", known=known)
 
 
 def finished(study: Study, out: Path) -> bool:
@@ -144,7 +167,29 @@ def run(
     }
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
     results["timing"] = spent | {"total_s": time.perf_counter() - began}
-    return _report(study, results, out, sections=sections, n_workers=n_workers, progress=progress)
+    with _logged(study, out, "analyse", f"{study.name}-report", settings) as entry:
+        results = _report(study, results, out, sections=sections, n_workers=n_workers, progress=progress)
+        shown = [name for name in ("progress", "cooling_curve") if (out / "figures" / f"{name}.png").exists()]
+        entry |= {
+            "sentences": results["conclusions"],
+            "figures": [f"figures/{name}.png" for name in shown],
+            "results": {"tg": results["tg"], "timing": results["timing"]},
+        }
+    _log_figures(study, out, outcomes)
+    return results
+
+
+def _log_figures(study: Study, out: Path, outcomes: Sequence[dict[str, Any]]) -> None:
+    """Tell the log which figure shows each training; one that several seeds were drawn into shows none of them."""
+    drawn = [
+        (one.folder, report.learning_name(outcome))
+        for one, outcome in zip(classify.trainings(study), outcomes, strict=True)
+        if outcome["history"]
+    ]
+    names = [name for _, name in drawn]
+    for folder, name in drawn:
+        if names.count(name) == 1:
+            log.append(out, log.identify(out, "train", folder), {"figures": [f"figures/{name}.png"]})
 
 
 def pair(

@@ -12,14 +12,30 @@ Validation runs are all that is scored, unless test runs are asked for by name.
 
 __all__ = ["Averaging", "Task", "cross_validate", "data", "evaluate", "sweep", "train"]
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from vitrify import baselines, classify, dataset, learn, learning_figures, report, scores, store, study, sweep_figures
+from vitrify import (
+    baselines,
+    classify,
+    dataset,
+    entries,
+    learn,
+    learning_figures,
+    log,
+    report,
+    scores,
+    store,
+    study,
+    sweep_figures,
+)
 from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.dataset import Labelled, Split
@@ -122,11 +138,21 @@ def train(
     )
     stage = "" if begun is None else f"-T{len(_outcome(parent[0])['lineage']) + 2}" if parent else ""
     folder = out / "trained" / (called or f"{task.name}-{kind}-S{seed}{stage}")
-    with store.locked(folder):
+    trains, chooses = everything.of_runs(parts.train), everything.of_runs(parts.validation)
+    known = entries.known(
+        chosen,
+        folder,
+        settings=_settings(chosen, task, kind) | {"control": False, "seed": seed},
+        network=model,
+        train=settings,
+        data=trains,
+        lineage=() if parent is None else [*_names(parent[0]), parent[0].name],
+    )
+    with store.locked(folder), _unless_done(out, folder, known) as entry:
         trained = learn.train(
             model,
-            everything.of_runs(parts.train),
-            everything.of_runs(parts.validation),
+            trains,
+            chooses,
             settings,
             seed=int(stream(chosen.seed, "workbench", task.name, kind, seed).integers(2**31)),
             checkpoints=store.Checkpoints(folder),
@@ -153,13 +179,57 @@ def train(
             ),
         }
         store.write_json(folder / "outcome.json", outcome)
-    entry: dict[str, Any] = outcome | {"caption": _caption(outcome)}
-    figure = learning_figures.training_curves(entry)
-    report.save(figure, _made(out / "figures"), f"trained_{folder.name}", trained.history)
-    if entry["weights"] is not None:
-        figure = learning_figures.weights_figure(entry)
-        report.save(figure, out / "figures", f"weights_{folder.name}", report.weights_columns(entry["weights"]))
+        _draw(outcome, out)
+        entry |= _found(chosen, outcome, store.Checkpoints(folder), model, chooses)
     return dict(store.read_json(folder / "outcome.json"))
+
+
+def _draw(outcome: Mapping[str, Any], out: Path) -> None:
+    """Draw the learning curves of a training and, where they are few enough to read, its weights."""
+    shown, name = {**outcome, "caption": _caption(outcome)}, outcome["name"]
+    report.save(learning_figures.training_curves(shown), _made(out / "figures"), f"trained_{name}", outcome["history"])
+    if outcome["weights"] is not None:
+        figure = learning_figures.weights_figure(shown)
+        report.save(figure, out / "figures", f"weights_{name}", report.weights_columns(outcome["weights"]))
+
+
+def _settings(chosen: Study, task: Task, kind: str) -> dict[str, Any]:
+    """Return what is told apart, and by what, as the log names it."""
+    return {"input": task.input, "model": kind, "train_k": task.k, "glass_k": chosen.classify.k_glass}
+
+
+def _unless_done(out: Path, folder: Path, known: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
+    """Return the context that logs a training; one that is finished is not logged again."""
+    if (folder / "outcome.json").exists():
+        return nullcontext({})
+    return log.recorded(out, kind="train", name=folder.name, known=known)
+
+
+def _found(
+    chosen: Study, outcome: Mapping[str, Any], checkpoints: store.Checkpoints, model: Network, chooses: Labelled
+) -> dict[str, Any]:
+    """Return what the log keeps of a training: its validation scores, and those of its last weights beside them."""
+    own, energy = ({"validation": row} for row in outcome["scores"])
+    scorer, last = entries.last_weights(model, checkpoints, outcome["history"]), None
+    if scorer is not None:
+        rng = stream(chosen.seed, "workbench", outcome["name"], "last")
+        last = {"validation": entries.scored(scorer(chooses), chooses, rng)}
+    figures = {"figures": [f"figures/trained_{outcome['name']}.png"]}
+    return entries.found(own, outcome["history"], last=last) | {"energy": energy} | figures
+
+
+def _logged(
+    chosen: Study, out: Path, name: str, settings: Mapping[str, Any], *, data: str = ""
+) -> AbstractContextManager[dict[str, Any]]:
+    """Return the context that logs what is made of networks: an evaluation, a sweep, a cross-validation."""
+    every = {**settings, "study": chosen.model_dump(mode="json")}
+    digest = hashlib.sha256(json.dumps(every, sort_keys=True, default=str).encode()).hexdigest()
+    known = {"study": chosen.name, "settings": every, "lineage": [], "data": data, "versions": store.versions()}
+    return log.recorded(out, kind="analyse", name=f"{name}-{digest[:6]}", known=known)
+
+
+def _names(folder: Path) -> list[str]:
+    return [one["name"] for one in _outcome(folder)["lineage"]]
 
 
 def evaluate(
@@ -214,7 +284,7 @@ def evaluate(
         name: asdict(evaluation.reliability(scorers[name](shown), shown.label, shown.run, rng=rng))
         for name in (last, f"{last}, calibrated")
     }
-    return {
+    found = {
         "networks": [str(folder) for folder in folders],
         "input": task.input,
         "k": task.k,
@@ -226,6 +296,10 @@ def evaluate(
         "scores": _scored(chosen, everything, parts, part, task, scorers),
         "reliability": tables,
     }
+    asked = {name: found[name] for name in ("networks", "input", "k", "part", "averaging")}
+    with _logged(chosen, out, f"evaluate-{task.name}-{part}", asked, data=everything.digest) as entry:
+        entry |= {"lineage": [folder.name for folder in folders], "results": {"scores": found["scores"]}}
+    return found
 
 
 def sweep(chosen: Study, out: Path, task: Task, *, kind: str, n_workers: int, progress: Progress) -> dict[str, Any]:
@@ -238,20 +312,26 @@ def sweep(chosen: Study, out: Path, task: Task, *, kind: str, n_workers: int, pr
         raise ValueError("the study has nothing to sweep: give it a table [sweep] with a space of settings")
     everything, parts = _parts(chosen, out, task, n_workers, progress)
     folder = out / "sweeps" / f"{task.name}-{kind}"
-    results = sweeps.run(
-        chosen.sweep,
-        network(chosen, kind),
-        chosen.classify.train,
-        everything.of_runs(parts.train),
-        everything.of_runs(parts.validation),
-        folder,
-        seed=chosen.seed,
-        n_workers=n_workers,
-        progress=progress,
-    )
-    drawn = {"leaderboard": sweep_figures.leaderboard_figure, "sweep": sweep_figures.parallel_coordinates}
-    for name, draw in drawn.items():
-        report.save(draw(results), _made(out / "figures"), f"{name}_{folder.name}", {})
+    asked = _settings(chosen, task, kind)
+    with _logged(chosen, out, f"sweep-{folder.name}", asked, data=everything.digest) as entry:
+        results = sweeps.run(
+            chosen.sweep,
+            network(chosen, kind),
+            chosen.classify.train,
+            everything.of_runs(parts.train),
+            everything.of_runs(parts.validation),
+            folder,
+            seed=chosen.seed,
+            n_workers=n_workers,
+            progress=progress,
+        )
+        drawn = {"leaderboard": sweep_figures.leaderboard_figure, "sweep": sweep_figures.parallel_coordinates}
+        for name, draw in drawn.items():
+            report.save(draw(results), _made(out / "figures"), f"{name}_{folder.name}", {})
+        entry |= {
+            "figures": [f"figures/{name}_{folder.name}.png" for name in drawn],
+            "results": {"best": results["best"], "n_trials": len(results["rows"])},
+        }
     return results | {"folder": str(folder)}
 
 
@@ -300,11 +380,14 @@ def cross_validate(
     if nested:
         fits = {"chosen inside": evaluation.chosen_inside(fits, everything, nested)}
     results: dict[str, Any] = {"input": task.input, "k": task.k, "n_folds": n_folds, "n_inner": n_inner, "table": []}
-    for name, fit in fits.items():
-        rng = stream(chosen.seed, "folds", task.name, name)
-        found = evaluation.cross_validate(fit, everything, splits, rng=rng)
-        results["table"] += [{"model": name} | row for row in evaluation.table(found)]
-    store.write_json(_made(place) / "folds.json", results)
+    asked = {"input": task.input, "k": task.k, "kinds": list(kinds), "n_folds": n_folds, "n_inner": n_inner}
+    with _logged(chosen, out, f"crossvalidate-{place.name}", asked, data=everything.digest) as entry:
+        for name, fit in fits.items():
+            rng = stream(chosen.seed, "folds", task.name, name)
+            found = evaluation.cross_validate(fit, everything, splits, rng=rng)
+            results["table"] += [{"model": name} | row for row in evaluation.table(found)]
+        store.write_json(_made(place) / "folds.json", results)
+        entry["results"] = {"table": results["table"]}
     return dict(store.read_json(place / "folds.json"))
 
 

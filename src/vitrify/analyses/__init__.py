@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from vitrify import report, store, study
+from vitrify import log, report, store, study
 from vitrify.analyses import attribution, attribution_section, energy, probes, structure, tg, transfer
 from vitrify.settings import Study
 
@@ -70,10 +70,14 @@ def run(
         path, identity = out / "analyses" / f"{name}.json", _identity(chosen, name)
         known = store.read_json(path)
         if known is None or known["identity"] != identity:
-            values = ANALYSES[name].compute(chosen, out, n_workers=n_workers, progress=progress)
-            path.parent.mkdir(exist_ok=True)
-            store.write_json(path, {"identity": identity, "values": values})
-            known, made = store.read_json(path), True
+            with log.recorded(out, kind="analyse", name=f"{name}-{identity[:6]}", known=_known(chosen, name)) as entry:
+                values = ANALYSES[name].compute(chosen, out, n_workers=n_workers, progress=progress)
+                path.parent.mkdir(exist_ok=True)
+                store.write_json(path, {"identity": identity, "values": values})
+                known, made = store.read_json(path), True
+                section = ANALYSES[name].section(known["values"])
+                entry["sentences"] = list(section.sentences)
+                entry["figures"] = [f"figures/{drawing.name}.png" for drawing in section.drawings]
         found[name] = dict(known["values"])
     if made:
         report_again(out, n_workers=n_workers, progress=progress)
@@ -97,6 +101,13 @@ def sections(chosen: Study, out: Path) -> list[report.Section]:
         if known is not None and known["identity"] == _identity(chosen, name):
             found.append(analysis.section(known["values"]))
     return found
+
+
+def _known(chosen: Study, name: str) -> dict[str, Any]:
+    """Return what the log is told when an analysis begins."""
+    settings = {"analysis": name, "version": ANALYSES[name].version, "study": chosen.model_dump(mode="json")}
+    digest = hashlib.sha256(json.dumps(settings["study"], sort_keys=True).encode()).hexdigest()
+    return {"study": chosen.name, "settings": settings, "data": digest, "lineage": [], "versions": store.versions()}
 
 
 def _identity(chosen: Study, name: str) -> str:
