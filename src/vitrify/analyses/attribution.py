@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrify import annotate, attribution, classify, learn, store, workbench
+from vitrify import attribution, classify, learn, store, workbench
 from vitrify.attribution import Baseline, correlation, mean_over_runs
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
@@ -23,7 +23,9 @@ from vitrify.local_order import local_order
 from vitrify.mpnn import MPNN, bond_attention
 from vitrify.potentials import MIXTURES, Mixture
 from vitrify.settings import Input, Study, split
+from vitrify.snapshots import Snapshot
 from vitrify.system import Configuration, stream
+from vitrify.trajectories import write
 from vitrify.workbench import Task
 
 Progress = Callable[[str, float, float], None]
@@ -35,7 +37,7 @@ N_RUNS = 8
 _CLASSES = ("liquid", "glass")
 _N_RANDOM = 10  # networks of random weights
 _N_SETTLE = 64  # configurations that settle their averages
-_WRITERS = {"gsd": annotate.write_gsd, "dump": annotate.write_dump, "xyz": annotate.write_extxyz}
+_SUFFIXES = ("gsd", "dump", "xyz")
 
 
 def compute(chosen: Study, out: Path, *, n_workers: int, progress: Progress) -> Entry:
@@ -303,13 +305,15 @@ def _write(folder: Path, tests: Labelled, particles: np.ndarray, fields: dict[st
     shown = _configurations(tests)
     for label, name in enumerate(_CLASSES):
         frames = [
-            annotate.Annotated(
+            Snapshot(
                 configuration=shown[at],
+                names=tuple("ABCDE"[: int(tests.species.max()) + 1]),
+                step=int(tests.run[at]),
                 columns={"attribution": particles[at]}
                 | {field: values[at] for field, values in fields.items() if field != "species"},
-                step=int(tests.run[at]),
+                origin=(0.0,) * shown[at].dimension,
             )
             for at in np.flatnonzero(tests.label == label)
         ]
-        for suffix, write in _WRITERS.items():
+        for suffix in _SUFFIXES:
             write(folder / f"{name}.{suffix}", frames)
