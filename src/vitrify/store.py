@@ -105,7 +105,7 @@ class RunFolder:
         seed: The study's seed.
         run: Number of the run.
         room: Bytes of records that may wait to be written.
-        patience_s: Seconds that they may wait.
+        patience_s: Seconds that they may wait; 1.5 without.
         project: The data space, if it is open already.
     """
 
@@ -117,7 +117,7 @@ class RunFolder:
         seed: int,
         run: int,
         room: int = _COMMIT_BYTES,
-        patience_s: float = _COMMIT_S,
+        patience_s: float | None = None,
         project: signac.Project | None = None,
     ) -> None:
         self._settings = settings
@@ -127,7 +127,7 @@ class RunFolder:
         self.path = Path(self._job.path)
         self._open = contextlib.ExitStack()
         self._seconds = {"simulate_s": 0.0, "minimise_s": 0.0}
-        self._room, self._patience_s = room, patience_s
+        self._room, self._patience_s = room, _COMMIT_S if patience_s is None else patience_s
         self._pending: list[Frame] = []
         self._committed = time.monotonic()
 
