@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import vitrify
-from vitrify.cli import analyses, networks, studies
+from vitrify.cli import analyses, campaigns, networks, studies
 from vitrify.cli.words import Command
 
 _HEAD = "vitrify: glass or liquid, where is the transition, and is the network only computing the energy?"
@@ -104,5 +104,5 @@ def _fail(message: str) -> None:
     sys.exit(1)
 
 
-FAMILIES: tuple[dict[str, Command], ...] = (studies.COMMANDS, networks.COMMANDS, analyses.COMMANDS)
+FAMILIES: tuple[dict[str, Command], ...] = (studies.COMMANDS, networks.COMMANDS, analyses.COMMANDS, campaigns.COMMANDS)
 """The commands, in the order of the list that ``vitrify --help`` prints."""
