@@ -176,12 +176,14 @@ def work(out: Path, name: str) -> None:
         name: Of the job.
 
     Raises:
-        SystemExit: Always but when the job is done: with 75, "try again", where its queue has been asked for more.
+        SystemExit: The job has ended before it was done: with 75, "try again", where its queue was asked for more.
         BaseException: What the job failed of, if it is not tried again.
     """
     campaign = read(out)
     job = next(one for one in campaign.jobs if one.name == name)
     before = attempts(out, name)
+    if before and before[-1].how in ("done", "failed"):  # a process killed after its last words is begun again
+        raise SystemExit(int(before[-1].how == "failed"))
     now = mark(campaign.study, out, job)
     barren = sum(one.mark == now for one in before)
     this = Attempt(began=time.time(), mark=now, host=socket.gethostname(), id=_own_id())
@@ -338,7 +340,7 @@ def _end_with_the_runner() -> None:
     """Tell this process to end when the one that holds the other end of its standard input has died."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # ends with nothing; a buffered reader would be held while this process ends
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
