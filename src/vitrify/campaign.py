@@ -328,9 +328,7 @@ def _states(campaign: Submitted, out: Path) -> dict[str, tuple[str, str | None]]
     said = queues.states(asked) if on_slurm and asked else {}
     sent = {job.name: job.id is not None for job in campaign.jobs} if on_slurm else None
     alive = sent or dict.fromkeys(tried, _at_work(out))
-    return {
-        name: _state(each[-1] if each else None, said.get(name), alive=alive[name]) for name, each in tried.items()
-    }
+    return {name: _state(each[-1] if each else None, said.get(name), alive=alive[name]) for name, each in tried.items()}
 
 
 def _state(last: Attempt | None, said: str | None, *, alive: bool) -> tuple[str, str | None]:

@@ -35,6 +35,7 @@ Ended = Literal["done", "limit", "retry", "failed", "stopped"]
 Ensemble = Literal["slow", "fast"]
 
 _FINAL = (ValueError, TypeError)  # wrong settings, a damaged file, something missing: the same again would be the same
+_SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 _SHORT = 2000  # characters of a reason
 
 
@@ -179,6 +180,15 @@ def work(out: Path, name: str) -> None:
         SystemExit: The job has ended before it was done: with 75, "try again", where its queue was asked for more.
         BaseException: What the job failed of, if it is not tried again.
     """
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        _work(out, name)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _work(out: Path, name: str) -> None:
     campaign = read(out)
     job = next(one for one in campaign.jobs if one.name == name)
     before = attempts(out, name)
@@ -307,20 +317,19 @@ def _again(queue: Queue, end: Callable[[Ended, str | None], None]) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Turn the first signal into an exception in the main thread, and those behind it into nothing."""
-    numbers = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 
     def interrupt(number: int, _frame: object) -> None:
-        for other in numbers:
+        for other in _SIGNALS:
             signal.signal(other, signal.SIG_IGN)
         raise Interrupted(number)
 
-    for number in numbers:
+    for number in _SIGNALS:
         signal.signal(number, interrupt)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # those held back while this process began
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # those held back while this process began
         yield
     finally:
-        for number in numbers:  # the last words are not to be cut short
+        for number in _SIGNALS:  # the last words are not to be cut short
             signal.signal(number, signal.SIG_IGN)
 
 

@@ -201,7 +201,14 @@ class _Running:
         elif now > self._limit - self._lead and not self._asked:
             self._process.send_signal(signal.SIGUSR2)
             self._asked = True
-        return self._process.poll() is not None
+        if self._process.poll() is None:
+            return False
+        self._close()
+        return True
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     @property
     def again(self) -> bool:
@@ -215,3 +222,4 @@ class _Running:
     def wait(self) -> None:
         """Wait until it has."""
         self._process.wait()
+        self._close()
