@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.test_study import without_timing
 
-from vitrify import calibrate, campaign, classify, jobs, parallel, queues, store, study
+from vitrify import calibrate, campaign, classify, jobs, parallel, queues, store, study, submitted, watch
 from vitrify.calibrate import Left
 from vitrify.campaign import Rates
-from vitrify.jobs import Attempt, Job, Queue, Submitted
 from vitrify.settings import Study, from_toml
+from vitrify.submitted import Attempt, Job, Queue, Submitted
 
 KILLED = Path(__file__).parent / "killed.toml"
 TINY = from_toml(KILLED)
@@ -96,7 +96,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_leaves_nothing(
     from vitrify import cli
 
     words = ["submit", str(KILLED), "--out", str(tmp_path / "o"), "--executor", "slurm", "--walltime", "3",
-             "--cpus", "2", "--mem-gb", "4", "--partition", "short", "--sbatch", "account=glass", "--setup",
+             "--workers", "2", "--mem-gb", "4", "--partition", "short", "--sbatch", "account=glass", "--setup",
              "module load python", "--run-min", "0.5", "--training-min", "1", "--lead", "30", "--dry-run"]  # fmt: skip
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
@@ -130,9 +130,17 @@ def test_a_queue_that_cannot_be_is_refused(words: dict, message: str) -> None:
 
 
 def _campaign(out: Path, made: list[Job], chosen: Study = TINY, **words: Any) -> Submitted:
-    sent = Submitted(study=chosen, queue=Queue(lead=1, **words), jobs=tuple(made), submitted=0)
+    sent = Submitted(
+        study=chosen.model_dump(mode="json"),
+        seed=chosen.seed,
+        ensembles={"slow": chosen.simulate},
+        classifiers=tuple(one.folder for one in classify.trainings(chosen)),
+        queue=Queue(lead=1, **words),
+        jobs=tuple(made),
+        submitted=0,
+    )
     with store.locked(out / "campaign"):
-        jobs.write(out, sent)
+        submitted.write(out, sent)
     return sent
 
 
@@ -162,16 +170,16 @@ def test_a_job_that_is_told_to_stop_goes_on_to_the_same_records(
     """Told so by what a queue sends ahead of its limit, and by what it sends to end a job."""
     chosen = _study(cool={"T_start": 2.0, "T_end": 0.05, "n_steps": 120_000, "n_frames": 240})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    _campaign(parts, [_FOUR_RUNS], chosen)
+    sent = _campaign(parts, [_FOUR_RUNS], chosen)
     deadline = time.monotonic() + 60
     with _working(parts) as process:
-        while int(jobs.mark(chosen, parts, _FOUR_RUNS)) == 0 and time.monotonic() < deadline:
+        while int(jobs.mark(sent, parts, _FOUR_RUNS)) == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(number)
         assert process.wait(60) == code
-    assert 0 < int(jobs.mark(chosen, parts, _FOUR_RUNS)) < 4 * 240
+    assert 0 < int(jobs.mark(sent, parts, _FOUR_RUNS)) < 4 * 240
     jobs.work(parts, _FOUR_RUNS.name)
-    tried = jobs.attempts(parts, _FOUR_RUNS.name)
+    tried = submitted.attempts(parts, _FOUR_RUNS.name)
     assert [one.how for one in tried] == [how, "done"]
     study.simulate(chosen, whole, runs=range(4), n_workers=1, progress=_quiet)
     four = chosen.simulate.model_copy(update={"n_runs": 4})
@@ -189,7 +197,7 @@ def test_a_job_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(60) == 1
-    assert [one.how for one in jobs.attempts(tmp_path, _FOUR_RUNS.name)] == ["stopped"]
+    assert [one.how for one in submitted.attempts(tmp_path, _FOUR_RUNS.name)] == ["stopped"]
 
 
 def _failing(error: Exception) -> Any:
@@ -211,10 +219,10 @@ def test_a_failure_is_tried_again_so_often_and_its_reason_kept(tmp_path: Path, m
     with pytest.raises(SystemExit) as ended:  # a queue that begins it once more is told at once
         jobs.work(tmp_path, _FOUR_RUNS.name)
     assert ended.value.code == 1
-    tried = jobs.attempts(tmp_path, _FOUR_RUNS.name)
+    tried = submitted.attempts(tmp_path, _FOUR_RUNS.name)
     assert [one.how for one in tried] == ["retry", "retry", "failed"]
     assert {one.reason for one in tried} == {"OSError: the disk is full"}
-    (failed,) = campaign.status(tmp_path)["failed"]
+    (failed,) = watch.status(tmp_path)["failed"]
     assert failed == {"job": sent.jobs[0].name, "id": None, "why": "OSError: the disk is full"}
 
 
@@ -223,7 +231,7 @@ def test_what_would_fail_again_is_not_tried_again(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(study, "simulate", _failing(store.DamagedFileError("restart.npy is damaged: delete it")))
     with pytest.raises(store.DamagedFileError):
         jobs.work(tmp_path, _FOUR_RUNS.name)
-    assert [one.how for one in jobs.attempts(tmp_path, _FOUR_RUNS.name)] == ["failed"]
+    assert [one.how for one in submitted.attempts(tmp_path, _FOUR_RUNS.name)] == ["failed"]
 
 
 def test_attempts_that_bring_something_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,11 +241,11 @@ def test_attempts_that_bring_something_do_not_count(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(study, "simulate", lambda *_, **__: {})
     _tried(tmp_path, _FOUR_RUNS.name, *({"mark": str(n)} for n in (0, 20, 40, 60, 80)))
     jobs.work(tmp_path, _FOUR_RUNS.name)
-    assert jobs.attempts(tmp_path, _FOUR_RUNS.name)[-1].how == "done"
+    assert submitted.attempts(tmp_path, _FOUR_RUNS.name)[-1].how == "done"
     _tried(tmp_path, _FOUR_RUNS.name, *({"mark": str(n)} for n in (60, 80, 80)))
     with pytest.raises(SystemExit):
         jobs.work(tmp_path, _FOUR_RUNS.name)
-    last = jobs.attempts(tmp_path, _FOUR_RUNS.name)[-1]
+    last = submitted.attempts(tmp_path, _FOUR_RUNS.name)[-1]
     assert last.how == "failed"
     assert (
         last.reason
@@ -257,17 +265,20 @@ def test_a_later_stage_refuses_to_do_the_work_of_an_earlier_one(tmp_path: Path) 
 def test_the_words_of_a_queue_and_of_a_job_make_its_state() -> None:
     def state(how: Any, said: str | None, *, ended: float | None = 2.0) -> str:
         last = Attempt(began=1, mark="0", host="here", how=how, ended=ended)
-        return campaign._state(last, said, alive=True)[0]
+        return watch._state(last, said, gone=None)[0]
 
-    assert state("done", None) == "done"
+    assert state("done", "RUNNING") == "done"
+    assert state("stopped", "PENDING") == "waiting"  # it was preempted
+    assert state("stopped", "FAILED") == "stopped"
+    assert state("limit", "RUNNING") == "running"  # its next attempt is about to begin
     assert state(None, "RUNNING", ended=None) == "running"
     assert state("limit", "PENDING") == state("retry", "REQUEUED") == "waiting"
     assert state(None, "CANCELLED by 1000", ended=None) == "stopped"
     assert state(None, "OUT_OF_MEMORY", ended=None) == state("limit", "TIMEOUT") == "killed"
     assert state(None, "PENDING", ended=None) == "waiting"  # its node was lost, and its queue begins it again
-    assert campaign._state(None, "PENDING", alive=True) == ("waiting", None)
-    assert campaign._state(None, "OUT_OF_MEMORY", alive=True) == ("killed", "its queue says OUT_OF_MEMORY")
-    assert campaign._state(None, None, alive=False) == ("stopped", None)
+    assert watch._state(None, "PENDING", gone=None) == ("waiting", None)
+    assert watch._state(None, "OUT_OF_MEMORY", gone=None) == ("killed", "its queue says OUT_OF_MEMORY")
+    assert watch._state(None, None, gone="its process is gone") == ("stopped", None)
 
 
 def test_ten_thousand_runs_are_listed_in_two_seconds(tmp_path: Path) -> None:
@@ -288,7 +299,7 @@ def test_ten_thousand_runs_are_listed_in_two_seconds(tmp_path: Path) -> None:
     for i in range(350):
         _tried(tmp_path, made[i].name, {"how": "done", "ended": 2.0})
     began = time.perf_counter()
-    found = campaign.status(tmp_path)
+    found = watch.status(tmp_path)
     assert time.perf_counter() - began < 2
     assert found["stages"]["simulate"] == {"done": 7_000, "begun": 0, "total": 10_000}
     assert found["jobs"] == {"running": 0, "waiting": 0, "done": 350, "failed": 0, "stopped": 150, "killed": 0}
@@ -307,14 +318,14 @@ def test_a_campaign_here_can_be_watched_and_ended_and_submitted_again(tmp_path: 
     deadline = time.monotonic() + 60
     while not list(out.glob("campaign/1-*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert campaign.status(out)["jobs"]["running"] == 1
+    assert watch.status(out)["jobs"]["running"] == 1
     with pytest.raises(TimeoutError, match="in use by another process"):
         campaign.submit(from_toml(tmp_path / "slow.toml"), out, Queue(), progress=_quiet)
-    assert campaign.cancel(out) == 3
+    assert watch.cancel(out) == 3
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert campaign.status(out)["jobs"]["stopped"] == 3
-    assert campaign.cancel(out) == 0
+    assert watch.status(out)["jobs"]["stopped"] == 3
+    assert watch.cancel(out) == 0
 
 
 @pytest.mark.slow
@@ -326,7 +337,7 @@ def test_done_as_jobs_through_time_outs_a_study_has_the_results_of_one_run(tmp_p
     queue = Queue(walltime=0.2, lead=4, cpus=2)
     out = tmp_path / "jobs"
     sent, _ = campaign.submit(chosen, out, queue, run_min=0.02, training_min=0.05, progress=_quiet)
-    found = campaign.status(out)
+    found = watch.status(out)
     assert found["jobs"]["done"] == len(sent.jobs) > 3
     assert without_timing(store.read_json(out / "results.json")) == without_timing(whole)
     with pytest.raises(ValueError, match="nothing is left to submit"):
@@ -334,7 +345,7 @@ def test_done_as_jobs_through_time_outs_a_study_has_the_results_of_one_run(tmp_p
 
 
 def test_a_folder_without_a_campaign_says_so(tmp_path: Path) -> None:
-    for asked in (campaign.status, campaign.cancel):
+    for asked in (watch.status, watch.cancel):
         with pytest.raises(ValueError, match=r"holds no campaign\.json: submit a study there first"):
             asked(tmp_path)
     assert calibrate.left(TINY, tmp_path).report

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.slurm.slurm import SlurmExecutor, SlurmJob, _make_sbatch_string
+from submitit.slurm.slurm import SlurmExecutor, SlurmInfoWatcher, _make_sbatch_string
 
-from vitrify import jobs, parallel
-from vitrify.jobs import Job, Queue
+from vitrify import parallel
+from vitrify.submitted import Job, Queue
 
 STAGES = ("simulate", "train", "report")
 
@@ -67,8 +67,14 @@ def scripts(given: Sequence[Job], queue: Queue, out: Path) -> list[str]:
     return found
 
 
-def submit(given: Sequence[Job], queue: Queue, out: Path) -> list[Job]:
+def submit(given: Sequence[Job], queue: Queue, out: Path, *, work: Callable[[Path, str], None]) -> list[Job]:
     """Submit jobs to Slurm, each stage behind the one before; return them with the numbers they got.
+
+    Args:
+        given: The jobs.
+        queue: How they are submitted.
+        out: Folder of the study.
+        work: Called on a node with the folder and the name of a job.
 
     Raises:
         RuntimeError: There is no Slurm here, or it refused; what had been submitted is cancelled.
@@ -77,15 +83,16 @@ def submit(given: Sequence[Job], queue: Queue, out: Path) -> list[Job]:
     try:
         for array in arrays(given):
             before = _before(array.stage, given)
-            ids = dict.fromkeys(str(one.id).partition("_")[0] for one in numbered if one.stage in before)
+            ids = _numbers([one for one in numbered if one.stage in before])
             executor = SlurmExecutor(folder=_log(out))
-            executor.update_parameters(**_words(array, queue, list(ids)))
+            executor.update_parameters(**_words(array, queue, ids))
             with executor.batch():
-                sent = [executor.submit(jobs.work, out.absolute(), job.name) for job in array.jobs]
+                sent = [executor.submit(work, out.absolute(), job.name) for job in array.jobs]
             numbered += [job.model_copy(update={"id": one.job_id}) for job, one in zip(array.jobs, sent, strict=True)]
     except (RuntimeError, OSError, subprocess.SubprocessError, submitit.core.utils.FailedJobError) as error:
-        cancel(numbered)
-        raise RuntimeError(f"Slurm took no job: {str(error).strip()}; nothing is left in its queue") from error
+        if numbered:
+            cancel(numbered)
+        raise RuntimeError(f"Slurm took no job: {_said(error)}; nothing is left in its queue") from error
     return numbered
 
 
@@ -120,24 +127,42 @@ def _log(out: Path) -> Path:
     return out.absolute() / "campaign" / "log"
 
 
-def states(given: Sequence[Job]) -> dict[str, str]:
-    """Return what Slurm's accounting says of each job, in its own words; nothing of those it does not know."""
-    numbered = [job for job in given if job.id is not None]
-    if not numbered:
-        return {}
-    known: list[SlurmJob[Any]] = [SlurmJob(folder=".", job_id=str(job.id)) for job in numbered]
-    SlurmJob.watcher.update()
-    said = {
-        job.name: SlurmJob.watcher.get_state(one.job_id, mode="cache") for job, one in zip(numbered, known, strict=True)
-    }
-    return {name: state for name, state in said.items() if state != "UNKNOWN"}
+def states(given: Sequence[Job]) -> dict[str, str] | None:
+    """Return what Slurm's accounting says of each job, in its own words; nothing of those it does not know.
+
+    Returns:
+        A word by name of the job, or ``None`` where there is no accounting to ask.
+    """
+    ids = _numbers(given)
+    try:
+        words = ["sacct", "--parsable2", "--format", "JobID,State,NodeList", "--jobs", ",".join(ids)]
+        said = subprocess.run(words, check=True, capture_output=True, text=True).stdout if ids else ""
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    known = SlurmInfoWatcher().read_info(said)
+    return {job.name: known[job.id]["State"] for job in given if job.id in known}
 
 
 def cancel(given: Sequence[Job]) -> None:
-    """Take jobs out of Slurm's queue, or end them; each stops with its files whole."""
-    ids = dict.fromkeys(str(job.id).partition("_")[0] for job in given if job.id is not None)
-    if ids:
-        subprocess.run(["scancel", *ids], check=True, capture_output=True)
+    """Take jobs out of Slurm's queue, or end them; each stops with its files whole.
+
+    Raises:
+        RuntimeError: Slurm refused.
+    """
+    ids = _numbers(given)
+    try:
+        subprocess.run(["scancel", *ids], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(f"Slurm cancels nothing: {_said(error)}") from error
+
+
+def _numbers(given: Sequence[Job]) -> list[str]:
+    """Return the numbers of the arrays that jobs are in."""
+    return list(dict.fromkeys(job.id.partition("_")[0] for job in given if job.id is not None))
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "stderr", None) or error).strip()
 
 
 def run_here(

@@ -19,6 +19,7 @@ __all__ = [
     "DamagedFileError",
     "Job",
     "RunFolder",
+    "begin",
     "keep_run",
     "keep_runs",
     "load",
@@ -336,6 +337,12 @@ class Checkpoints:
         _write(self._folder / f"{which}.pt", buffer.getvalue())
 
 
+def begin(root: Path) -> signac.Project:
+    """Return the data space of a folder, making it the first time; those who make it at once may meet half of it."""
+    root.mkdir(parents=True, exist_ok=True)
+    return signac.init_project(str(root))
+
+
 def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ensemble:
     """Return a finished ensemble: the energies of every record, the positions of records ``k``.
 
@@ -430,8 +437,7 @@ def _advice(path: Path, reason: object) -> str:
 
 def _survey(root: Path, settings: Simulate, *, seed: int) -> tuple[list[RunFolder], list[bool]]:
     """Return the folder of every run, made or not, and whether it is finished."""
-    root.mkdir(parents=True, exist_ok=True)
-    project = signac.init_project(str(root))
+    project = begin(root)
     there = set(os.listdir(project.workspace)) if os.path.isdir(project.workspace) else set()
     folders = [RunFolder(root, settings, seed=seed, run=run, project=project) for run in range(settings.n_runs)]
     return folders, [folder.path.name in there and folder.finished for folder in folders]

@@ -1,63 +1,46 @@
-"""A campaign on a real Slurm on this machine; ``make test-slurm`` runs it, and nothing else does.
+"""Campaigns on a real Slurm on this machine; ``make test-slurm`` runs them, and nothing else does."""
 
-The Slurm is brought up by the script that VITRIFY_SLURM_LOCAL names, by default ``../shared/tools/slurm-local`` beside
-the repository: ``slurm-local up`` installs and starts it, ``slurm-local down`` ends it. Both need root.
-"""
-
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.slurm import one_node
 from tests.test_study import without_timing
 
-from vitrify import campaign, jobs, parallel, store
+from vitrify import log, parallel, store, submitted, watch
 from vitrify.settings import Study, from_toml
 
 pytestmark = pytest.mark.slurm
 
 _ROOT = Path(__file__).parents[2]
-_SCRIPT = Path(os.environ.get("VITRIFY_SLURM_LOCAL", _ROOT.parent / "shared" / "tools" / "slurm-local"))
 _VITRIFY = [sys.executable, "-c", "from vitrify.cli import main; main()"]
 _STUDY = (_ROOT / "tests" / "killed.toml").read_text()
 
 
-def _said(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=600).stdout
+@pytest.fixture(scope="module", autouse=True)
+def slurm() -> Iterator[one_node.Slurm]:
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, pytest.MonkeyPatch.context() as patch:
+        try:
+            brought_up = one_node.running(Path(folder))
+            up = brought_up.__enter__()
+        except RuntimeError as error:
+            pytest.fail(f"no Slurm can be brought up: {error}")
+        patch.setenv("SLURM_CONF", up.environ["SLURM_CONF"])
+        try:
+            yield up
+        finally:
+            brought_up.__exit__(None, None, None)
 
 
 def _vitrify(*words: str) -> str:
     done = subprocess.run([*_VITRIFY, *words], capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _is_up() -> bool:
-    try:
-        return any(word in _said("sinfo", "-h", "-o", "%T") for word in ("idle", "mix", "alloc"))
-    except (OSError, subprocess.SubprocessError):
-        return False
-
-
-@pytest.fixture(scope="module", autouse=True)
-def slurm() -> Iterator[None]:
-    """A Slurm of one node that takes jobs."""
-    was_up = _is_up()
-    if not was_up:
-        if not _SCRIPT.exists():
-            pytest.fail(f"no Slurm can be brought up: {_SCRIPT} is not there; name a script in VITRIFY_SLURM_LOCAL")
-        up = subprocess.run([_SCRIPT, "up"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-        if up.returncode or not _is_up():
-            pytest.fail(f"no Slurm can be brought up: {_SCRIPT} up said {up.stderr[-2000:]}")
-    yield
-    if not was_up:
-        subprocess.run([_SCRIPT, "down"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _study(folder: Path, **changes: str) -> Path:
@@ -75,44 +58,34 @@ def _wait(out: Path, *, limit_s: float) -> dict:
     """Wait until no job of a campaign is in the queue; return its status."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        found = campaign.status(out)
+        found = watch.status(out)
         if not found["jobs"]["running"] and not found["jobs"]["waiting"]:
             return found
         time.sleep(2)
     raise AssertionError(f"not over in {limit_s:.0f} s: {found}\n{_said('squeue')}")
 
 
-def _crash(job: str) -> None:
-    """End a node as a loss of power would: its daemon, and every process of a job; then switch it on again."""
-    pids = [int(line.split()[0]) for line in _said("scontrol", "listpids", job).splitlines()[1:]]
-    shepherds = [int(pid) for pid in _said("pgrep", "-f", rf"^slurmstepd: \[{job}[.]").split()]
-    daemon = int(Path(_said("scontrol", "show", "config").split("SlurmdPidFile")[1].split()[1]).read_text())
-    for pid in (daemon, *shepherds, *pids):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    time.sleep(3)
-    subprocess.run(["slurmd"], check=True)
-
-
-def test_three_time_outs_and_a_lost_node_leave_the_results_of_one_run(tmp_path: Path) -> None:
+def test_three_time_outs_and_a_lost_node_leave_the_results_of_one_run(tmp_path: Path, slurm: one_node.Slurm) -> None:
     cool = "{ T_start = 2.0, T_end = 0.05, n_steps = 6_000_000, n_frames = 20 }"
     path = _study(tmp_path, cool=cool)
     _vitrify("run", str(path), "--out", str(tmp_path / "whole"))
     out = tmp_path / "campaign"
     one_job = ["--run-min", "0.001", "--training-min", "0.001"]
     _vitrify("submit", str(path), "--out", str(out), "--executor", "slurm", "--walltime", "1", "--lead", "10",
-             "--cpus", str(parallel.n_cores()), *one_job)  # fmt: skip
+             "--workers", str(parallel.n_cores()), *one_job)  # fmt: skip
     began, crashed = time.monotonic(), False
     name = "1-simulate-0000"
-    while not crashed and campaign.status(out)["stages"]["simulate"]["done"] < 16:
-        tried = jobs.attempts(out, name)
+    while not crashed and watch.status(out)["stages"]["simulate"]["done"] < 16:
+        tried = submitted.attempts(out, name)
         if len(tried) > 1 and tried[-1].ended is None and time.time() > tried[-1].began + 5:
             assert tried[-1].id is not None
-            _crash(tried[-1].id)
+            slurm.crash(tried[-1].id)
+            time.sleep(3)
+            slurm.switch_on()
             crashed = True
         time.sleep(1)
     found = _wait(out, limit_s=1500)
-    tried = jobs.attempts(out, name)
+    tried = submitted.attempts(out, name)
     how = [one.how for one in tried]
     print(f"\nattempts: {how}; {time.monotonic() - began:.0f} s; status: {found}")
     assert crashed
@@ -122,26 +95,31 @@ def test_three_time_outs_and_a_lost_node_leave_the_results_of_one_run(tmp_path: 
     assert how[-1] == "done"
     one, two = (json.loads((tmp_path / which / "results.json").read_text()) for which in ("whole", "campaign"))
     assert without_timing(one) == without_timing(two)
+    logged = [log.read(path) for path in sorted((out / log.FOLDER).glob("*.jsonl"))]
+    assert {entry["kind"] for entry in logged} == {"simulate", "train", "analyse"}
+    assert {entry["status"] for entry in logged} == {"done"}
+    assert max(entry["attempts"] for entry in logged if entry["kind"] == "simulate") == len(tried)
+    assert sum(entry["n_damaged"] for entry in logged) == 0
 
 
 def _seconds_at_work(chosen: Study, out: Path) -> float:
     """Return the seconds that the workers of a campaign were at their runs, classifiers and report."""
     runs = sum(store.seconds(out / "data", chosen.simulate, seed=chosen.seed).values())
     outcomes = [json.loads(path.read_text())["seconds"] for path in out.glob("models/*/outcome.json")]
-    (report,) = jobs.attempts(out, "1-report-0000")
+    (report,) = submitted.attempts(out, "1-report-0000")
     assert report.ended is not None
     return runs + sum(outcomes) + report.ended - report.began
 
 
-def test_of_200_runs_hardly_any_core_time_is_lost(tmp_path: Path) -> None:
+def test_of_200_runs_hardly_any_core_time_is_lost(tmp_path: Path, slurm: one_node.Slurm) -> None:
     """What is allocated and not spent on runs, classifiers and report: beginning, ending, and waiting for others."""
     cool = "{ T_start = 2.0, T_end = 0.05, n_steps = 1_000_000, n_frames = 20 }"
     path, out = _study(tmp_path, cool=cool, n_runs="200"), tmp_path / "campaign"
     _vitrify("submit", str(path), "--out", str(out), "--executor", "slurm", "--walltime", "5", "--lead", "10")
     found = _wait(out, limit_s=1800)
-    sent = jobs.read(out)
+    sent = submitted.read(out)
     ids = ",".join(dict.fromkeys(str(job.id).partition("_")[0] for job in sent.jobs))
-    rows = _said("sacct", "-X", "-n", "-P", "-j", ids, "-o", "CPUTimeRAW").split()
+    rows = slurm.said("sacct", "-X", "-n", "-P", "-j", ids, "-o", "CPUTimeRAW").split()
     allocated, at_work = sum(map(int, rows)), _seconds_at_work(from_toml(path), out)
     lost = 1 - at_work / allocated
     print(f"\n{len(sent.jobs)} jobs: {allocated} core seconds allocated, {at_work:.0f} at work: {lost:.1%} lost")

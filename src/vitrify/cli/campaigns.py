@@ -14,7 +14,7 @@ from rich.table import Table
 from vitrify.cli.words import Command, Common, Progressing, Simulating, answer, parse, study_words
 
 if TYPE_CHECKING:
-    from vitrify.jobs import Job, Submitted
+    from vitrify.submitted import Job, Submitted
 
 _FLAGS = ("walltime", "lead", "partition", "gpu_partition", "mem_gb", "max_retries", "sbatch", "setup")
 
@@ -32,7 +32,7 @@ def _submit(words: list[str]) -> None:
         """Partition of the jobs."""
         gpu_partition: str | None = None
         """Partition of the jobs that need a graphics card."""
-        cpus: int | None = None
+        workers: int | None = None
         """Cores of a job; by default one on Slurm, and all here."""
         mem_gb: float | None = None
         """Memory of a job."""
@@ -52,10 +52,10 @@ def _submit(words: list[str]) -> None:
         """Show the jobs and the sbatch files, and submit nothing."""
 
     chosen, given = study_words(words, "submit", "Do a study as jobs, here or on a Slurm.", Submit)
-    from vitrify import campaign, parallel
-    from vitrify.jobs import Queue
+    from vitrify import campaign, parallel, watch
+    from vitrify.submitted import Queue
 
-    cpus = given.cpus or (parallel.n_cores() if given.executor == "local" else 1)
+    cpus = given.workers or (parallel.n_cores() if given.executor == "local" else 1)
     flags = {name: getattr(given, name) for name in _FLAGS}
     queue = Queue.model_validate({"executor": given.executor, "cpus": cpus, **flags})
     with Progressing() as progress:
@@ -79,11 +79,11 @@ def _submit(words: list[str]) -> None:
         said = f"{len(sent.jobs)} jobs in the queue: {', '.join(ids)}\nhow far they are: vitrify status {given.out}"
         answer(given, found, said)
     else:
-        _told(campaign.status(given.out), given)
+        _told(watch.status(given.out), given)
 
 
 def _show_jobs(sent: "Submitted") -> None:
-    table = Table(title=f"{sent.study.name}: {len(sent.jobs)} jobs of at most {sent.queue.walltime:g} min")
+    table = Table(title=f"{sent.study['name']}: {len(sent.jobs)} jobs of at most {sent.queue.walltime:g} min")
     for heading in ("job", "work", "cores", "expected"):
         table.add_column(heading, justify="left" if heading in ("job", "work") else "right", no_wrap=True)
     for job in sent.jobs:
@@ -113,9 +113,9 @@ class _Folder(Common):
 
 def _status(words: list[str]) -> None:
     given = parse(_Folder, words, "status", "Say how far the campaign of a folder is.")
-    from vitrify import campaign
+    from vitrify import watch
 
-    _told(campaign.status(given.folder), given)
+    _told(watch.status(given.folder), given)
 
 
 def _told(found: dict[str, Any], given: Any) -> None:
@@ -142,9 +142,9 @@ def _reasons(failed: Sequence[dict[str, Any]]) -> list[str]:
 
 def _cancel(words: list[str]) -> None:
     given = parse(_Folder, words, "cancel", "End the campaign of a folder; what is done is kept.")
-    from vitrify import campaign
+    from vitrify import watch
 
-    n = campaign.cancel(given.folder)
+    n = watch.cancel(given.folder)
     answer(given, {"cancelled": n}, f"{n} jobs cancelled; what they did is kept: vitrify submit goes on with it")
 
 
