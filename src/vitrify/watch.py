@@ -66,7 +66,7 @@ def status(out: Path) -> dict[str, Any]:
             if found[job.name][0] in ("failed", "killed")
         ],
         "left": {"core_h": left_s / 3600, "wall_s": left_s / n_cores if n_cores else None},
-        "disk_gb": _bytes(out) / 1e9,
+        "disk_gb": _bytes(str(out)) / 1e9,
         "free_gb": shutil.disk_usage(out).free / 1e9,
     }
 
@@ -82,7 +82,7 @@ def _stages(campaign: Submitted, out: Path) -> tuple[dict[str, dict[str, int]], 
             "total": settings.n_runs,
         }
         each = measured(settings, out, kept, seed=campaign.seed) or _packed_run(campaign, ensemble)
-        left_s += each * sum(1 - k / settings.bath.n_frames for k in kept.values())
+        left_s += each * (len(kept) - sum(kept.values()) / settings.bath.n_frames)
     if campaign.classifiers:
         folders = [out / "models" / name for name in campaign.classifiers]
         done = [folder for folder in folders if (folder / "outcome.json").exists()]
@@ -188,14 +188,14 @@ def _at_work(out: Path) -> bool:
         return True
 
 
-def _bytes(folder: Path) -> int:
+def _bytes(folder: str) -> int:
     """Return the bytes of a folder and of all below it; files may come and go meanwhile."""
     total = 0
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(folder):
-            with contextlib.suppress(FileNotFoundError):
-                if entry.is_dir(follow_symlinks=False):
-                    total += _bytes(Path(entry.path))
-                else:
+            if entry.is_dir(follow_symlinks=False):
+                total += _bytes(entry.path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
                     total += entry.stat(follow_symlinks=False).st_size
     return total

@@ -96,14 +96,13 @@ def running(folder: Path) -> Iterator[Slurm]:
         )
         data = ["--no-defaults", f"--datadir={folder}/database", "--user=root"]
         _run(["mariadb-install-db", *data, "--auth-root-authentication-method=normal", "--skip-test-db"])
-        begin("mariadbd", *data, f"--socket={folder}/db.socket", f"--pid-file={folder}/db.pid", "--bind-address=127.0.0.1",
-              f"--port={ports['database']}", "--skip-name-resolve")  # fmt: skip
+        place = [f"--socket={folder}/db.socket", "--bind-address=127.0.0.1", f"--port={ports['database']}"]
+        begin("mariadbd", *data, *place, f"--pid-file={folder}/db.pid", "--skip-name-resolve")
         client = ["mariadb", "--no-defaults", f"--socket={folder}/db.socket", "-e"]
         accounts = "create user slurm@127.0.0.1 identified by 'slurm'; grant all on *.* to slurm@127.0.0.1"
         _wait(lambda: _run([*client, accounts]), "mariadbd", folder)
         begin("slurmdbd", "-D")
-        slurm = ["sacctmgr", "--immediate"]
-        _wait(lambda: _run([*slurm, "add", "cluster", "one_node"], environ), "slurmdbd", folder)
+        _wait(lambda: _run(["sacctmgr", "--immediate", "add", "cluster", "one_node"], environ), "slurmdbd", folder)
         begin("slurmctld", "-D")
         _wait(lambda: _run(["scontrol", "ping"], environ), "slurmctld", folder)
         up = Slurm(folder=folder, environ=environ, node=_daemon(["slurmd", "-D"], folder, environ))

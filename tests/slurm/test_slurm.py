@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,15 @@ _STUDY = (_ROOT / "tests" / "killed.toml").read_text()
 
 @pytest.fixture(scope="module", autouse=True)
 def slurm() -> Iterator[one_node.Slurm]:
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, pytest.MonkeyPatch.context() as patch:
+    """A Slurm that the clients of this process find."""
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
         try:
-            brought_up = one_node.running(Path(folder))
-            up = brought_up.__enter__()
+            up = held.enter_context(one_node.running(folder))
         except RuntimeError as error:
             pytest.fail(f"no Slurm can be brought up: {error}")
-        patch.setenv("SLURM_CONF", up.environ["SLURM_CONF"])
-        try:
-            yield up
-        finally:
-            brought_up.__exit__(None, None, None)
+        held.enter_context(pytest.MonkeyPatch.context()).setenv("SLURM_CONF", up.environ["SLURM_CONF"])
+        yield up
 
 
 def _vitrify(*words: str) -> str:
@@ -54,6 +53,19 @@ def _study(folder: Path, **changes: str) -> Path:
     return path
 
 
+def _cooling(folder: Path, *, run_s: float) -> str:
+    """Return a cooling that takes a core of this machine so many seconds, whatever else it has to do."""
+    n_steps, n_frames = 200_000, 20
+    trial = f"{{ T_start = 2.0, T_end = 0.05, n_steps = {n_steps}, n_frames = {n_frames} }}"
+    path = _study(folder, cool=trial)
+    _vitrify("simulate", str(path), "--out", str(folder / "trial"), "--workers", str(parallel.n_cores()))
+    chosen = from_toml(path)
+    settings = chosen.simulate
+    took_s = sum(store.seconds(folder / "trial" / "data", settings, seed=chosen.seed).values())
+    per_frame = round(n_steps * run_s / (took_s / settings.n_runs) / n_frames)
+    return trial.replace(str(n_steps), str(per_frame * n_frames))
+
+
 def _wait(out: Path, *, limit_s: float) -> dict:
     """Wait until no job of a campaign is in the queue; return its status."""
     deadline = time.monotonic() + limit_s
@@ -62,17 +74,16 @@ def _wait(out: Path, *, limit_s: float) -> dict:
         if not found["jobs"]["running"] and not found["jobs"]["waiting"]:
             return found
         time.sleep(2)
-    raise AssertionError(f"not over in {limit_s:.0f} s: {found}\n{_said('squeue')}")
+    raise AssertionError(f"not over in {limit_s:.0f} s: {found}")
 
 
 def test_three_time_outs_and_a_lost_node_leave_the_results_of_one_run(tmp_path: Path, slurm: one_node.Slurm) -> None:
-    cool = "{ T_start = 2.0, T_end = 0.05, n_steps = 6_000_000, n_frames = 20 }"
-    path = _study(tmp_path, cool=cool)
+    path = _study(tmp_path, cool=_cooling(tmp_path, run_s=25))  # 16 runs on two workers, in turns of less than a minute
     _vitrify("run", str(path), "--out", str(tmp_path / "whole"))
     out = tmp_path / "campaign"
     one_job = ["--run-min", "0.001", "--training-min", "0.001"]
     _vitrify("submit", str(path), "--out", str(out), "--executor", "slurm", "--walltime", "1", "--lead", "10",
-             "--workers", str(parallel.n_cores()), *one_job)  # fmt: skip
+             "--workers", "2", *one_job)  # fmt: skip
     began, crashed = time.monotonic(), False
     name = "1-simulate-0000"
     while not crashed and watch.status(out)["stages"]["simulate"]["done"] < 16:
@@ -98,7 +109,7 @@ def test_three_time_outs_and_a_lost_node_leave_the_results_of_one_run(tmp_path: 
     logged = [log.read(path) for path in sorted((out / log.FOLDER).glob("*.jsonl"))]
     assert {entry["kind"] for entry in logged} == {"simulate", "train", "analyse"}
     assert {entry["status"] for entry in logged} == {"done"}
-    assert max(entry["attempts"] for entry in logged if entry["kind"] == "simulate") == len(tried)
+    assert max(entry["attempts"] for entry in logged if entry["kind"] == "simulate") > 3
     assert sum(entry["n_damaged"] for entry in logged) == 0
 
 
@@ -113,8 +124,7 @@ def _seconds_at_work(chosen: Study, out: Path) -> float:
 
 def test_of_200_runs_hardly_any_core_time_is_lost(tmp_path: Path, slurm: one_node.Slurm) -> None:
     """What is allocated and not spent on runs, classifiers and report: beginning, ending, and waiting for others."""
-    cool = "{ T_start = 2.0, T_end = 0.05, n_steps = 1_000_000, n_frames = 20 }"
-    path, out = _study(tmp_path, cool=cool, n_runs="200"), tmp_path / "campaign"
+    path, out = _study(tmp_path, cool=_cooling(tmp_path, run_s=5), n_runs="200"), tmp_path / "campaign"
     _vitrify("submit", str(path), "--out", str(out), "--executor", "slurm", "--walltime", "5", "--lead", "10")
     found = _wait(out, limit_s=1800)
     sent = submitted.read(out)
