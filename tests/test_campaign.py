@@ -351,14 +351,15 @@ def test_a_campaign_here_can_be_watched_and_ended_and_submitted_again(tmp_path: 
 
 
 @pytest.mark.slow
-def test_done_as_jobs_through_time_outs_a_study_has_the_results_of_one_run(tmp_path: Path) -> None:
+def test_done_as_jobs_a_study_has_the_results_of_one_run(tmp_path: Path) -> None:
+    """On a machine that is not fast, some of them through time-outs."""
     known = TINY.model_dump()
-    known["simulate"]["cool"]["n_steps"] = 40_000
+    known["simulate"]["cool"]["n_steps"] = 200_000
     chosen = Study.model_validate(known)
     whole = study.run(chosen, tmp_path / "whole", n_workers=2, progress=_quiet)
-    queue = Queue(walltime=0.2, lead=4, cpus=2)
+    queue = Queue(walltime=0.5, lead=10, cpus=2)
     out = tmp_path / "jobs"
-    sent, _ = campaign.submit(chosen, out, queue, run_min=0.02, training_min=0.05, progress=_quiet)
+    sent, _ = campaign.submit(chosen, out, queue, run_min=0.1, training_min=0.05, progress=_quiet)
     found = watch.status(out)
     assert found["jobs"]["done"] == len(sent.jobs) > 3
     assert without_timing(store.read_json(out / "results.json")) == without_timing(whole)

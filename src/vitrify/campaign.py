@@ -25,6 +25,7 @@ from vitrify.submitted import Ensemble, Job, Queue, Submitted
 Item = TypeVar("Item")
 Progress = Callable[[str, float, float], None]
 
+_TOLD_S = 5.0
 _FILLED = 0.9  # of a walltime that is dealt out: a job needs seconds to begin, and rates are estimates
 
 
@@ -270,12 +271,31 @@ def _send(campaign: Submitted, out: Path, progress: Progress) -> Submitted:
     submitted.write(out, campaign)
     if campaign.queue.executor == "local":
         n_at_once = max(1, parallel.n_cores() // campaign.queue.cpus)
-        queues.run_here(campaign.jobs, campaign.queue, out, n_at_once=n_at_once, progress=progress)
+        beat = _Beat(campaign, out, progress)
+        queues.run_here(campaign.jobs, campaign.queue, out, n_at_once=n_at_once, beat=beat)
+        beat.tell()
         return campaign
     numbered = queues.submit(campaign.jobs, campaign.queue, out, work=jobs.work)
     campaign = campaign.model_copy(update={"jobs": tuple(numbered)})
     submitted.write(out, campaign)
     return campaign
+
+
+class _Beat:
+    """Tell now and then how much of each stage is done."""
+
+    def __init__(self, campaign: Submitted, out: Path, progress: Progress) -> None:
+        self._campaign, self._out, self._progress = campaign, out, progress
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() > self._next:
+            self.tell()
+            self._next = time.monotonic() + _TOLD_S
+
+    def tell(self) -> None:
+        for name, one in watch.stages(self._campaign, self._out)[0].items():
+            self._progress(name, one["done"], one["total"])
 
 
 def _refuse_twice(before: Submitted, out: Path) -> None:

@@ -28,6 +28,7 @@ STAGES = ("simulate", "train", "report")
 
 _MOST_TASKS = 1000  # Slurm's default MaxArraySize is 1001
 _POLL_S = 0.1
+_REFUSED = (RuntimeError, OSError, subprocess.SubprocessError, submitit.core.utils.FailedJobError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,9 +90,11 @@ def submit(given: Sequence[Job], queue: Queue, out: Path, *, work: Callable[[Pat
             with executor.batch():
                 sent = [executor.submit(work, out.absolute(), job.name) for job in array.jobs]
             numbered += [job.model_copy(update={"id": one.job_id}) for job, one in zip(array.jobs, sent, strict=True)]
-    except (RuntimeError, OSError, subprocess.SubprocessError, submitit.core.utils.FailedJobError) as error:
+    except BaseException as error:
         if numbered:
             cancel(numbered)
+        if not isinstance(error, _REFUSED):
+            raise
         raise RuntimeError(f"Slurm took no job: {_said(error)}; nothing is left in its queue") from error
     return numbered
 
@@ -165,9 +168,7 @@ def _said(error: Exception) -> str:
     return str(getattr(error, "stderr", None) or error).strip()
 
 
-def run_here(
-    given: Sequence[Job], queue: Queue, out: Path, *, n_at_once: int, progress: Callable[[str, float, float], None]
-) -> None:
+def run_here(given: Sequence[Job], queue: Queue, out: Path, *, n_at_once: int, beat: Callable[[], None]) -> None:
     """Run jobs as processes of this machine, a stage after the other, until each is done, has failed or was stopped.
 
     A job that reaches its walltime is asked to stop, as a queue would, and begun again.
@@ -177,14 +178,13 @@ def run_here(
         queue: How they are run.
         out: Folder of the study.
         n_at_once: Jobs at a time.
-        progress: Told the jobs ended.
+        beat: Called several times a second.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after every job has stopped with its files whole.
     """
     for stage in STAGES:
-        waiting = [job for job in given if job.stage == stage]
-        total, running = len(waiting), list[_Running]()
+        waiting, running = [job for job in given if job.stage == stage], list[_Running]()
         try:
             while waiting or running:
                 while waiting and len(running) < n_at_once:
@@ -193,8 +193,7 @@ def run_here(
                 over = [one for one in running if one.over()]
                 running = [one for one in running if one not in over]
                 waiting += [one.job for one in over if one.again]
-                if total:
-                    progress(stage, total - len(waiting) - len(running), total)
+                beat()
         finally:
             for one in running:
                 one.stop()

@@ -4,7 +4,7 @@ What is done is read off the store, what failed and why off the last words of ea
 could say none. Nothing here needs the networks: the answer is there in the time that it takes to list the folder.
 """
 
-__all__ = ["ENDED", "cancel", "measured", "states", "status"]
+__all__ = ["ENDED", "cancel", "measured", "stages", "states", "status"]
 
 import contextlib
 import os
@@ -52,13 +52,13 @@ def status(out: Path) -> dict[str, Any]:
     """
     campaign = submitted.read(out)
     found = states(campaign, out)
-    stages, left_s = _stages(campaign, out)
+    done, left_s = stages(campaign, out)
     counted = {state: sum(one == state for one, _ in found.values()) for state in ("running", "waiting", *ENDED)}
     n_cores = counted["running"] * campaign.queue.cpus
     return {
         "name": campaign.study["name"],
         "executor": campaign.queue.executor,
-        "stages": stages,
+        "stages": done,
         "jobs": counted,
         "failed": [
             {"job": job.name, "id": job.id, "why": found[job.name][1]}
@@ -71,12 +71,12 @@ def status(out: Path) -> dict[str, Any]:
     }
 
 
-def _stages(campaign: Submitted, out: Path) -> tuple[dict[str, dict[str, int]], float]:
-    """Return how much of each stage is done, and the core seconds of what is not."""
-    stages, left_s = {}, 0.0
+def stages(campaign: Submitted, out: Path) -> tuple[dict[str, dict[str, int]], float]:
+    """Return how much of each stage is done, as in :func:`status`, and the core seconds of what is not."""
+    found, left_s = {}, 0.0
     for ensemble, settings in campaign.ensembles.items():
         kept = store.unfinished(out / "data", settings, seed=campaign.seed)
-        stages["simulate" if ensemble == "slow" else "simulate fast"] = {
+        found["simulate" if ensemble == "slow" else "simulate fast"] = {
             "done": settings.n_runs - len(kept),
             "begun": sum(map(bool, kept.values())),
             "total": settings.n_runs,
@@ -87,10 +87,10 @@ def _stages(campaign: Submitted, out: Path) -> tuple[dict[str, dict[str, int]], 
         folders = [out / "models" / name for name in campaign.classifiers]
         done = [folder for folder in folders if (folder / "outcome.json").exists()]
         n_begun = sum(folder.is_dir() for folder in folders) - len(done)
-        stages["train"] = {"done": len(done), "begun": n_begun, "total": len(folders)}
-        stages["report"] = {"done": int((out / "results.json").exists()), "begun": 0, "total": 1}
+        found["train"] = {"done": len(done), "begun": n_begun, "total": len(folders)}
+        found["report"] = {"done": int((out / "results.json").exists()), "begun": 0, "total": 1}
         left_s += _training_left(campaign, done)
-    return stages, left_s
+    return found, left_s
 
 
 def measured(settings: Simulate, out: Path, unfinished: Mapping[int, int], *, seed: int) -> float | None:
@@ -126,12 +126,13 @@ def states(campaign: Submitted, out: Path) -> dict[str, tuple[str, str | None]]:
     """Return the state of every job, ``running``, ``waiting`` or one of `ENDED`, and the reason where there is one."""
     last = {job.name: next(reversed(submitted.attempts(out, job.name)), None) for job in campaign.jobs}
     asked = [job for job in campaign.jobs if (one := last[job.name]) is None or one.how not in ("done", "failed")]
-    said, unknown = None, None if _at_work(out) else "its process is gone"
-    if campaign.queue.executor == "slurm":
-        said = queues.states(asked)
-        known = said is None or time.time() < campaign.submitted + _KNOWN_S
-        unknown = None if known else "its queue does not know it"
-    return {name: _state(one, (said or {}).get(name), gone=unknown) for name, one in last.items()}
+    if campaign.queue.executor == "local":
+        gone = None if _at_work(out) else "its process is gone"
+        return {name: _state(one, None, gone=gone) for name, one in last.items()}
+    said = queues.states(asked)
+    recent = said is None or time.time() < campaign.submitted + _KNOWN_S
+    unknown = {job.name: None if recent and job.id is not None else "its queue does not know it" for job in asked}
+    return {name: _state(one, (said or {}).get(name), gone=unknown.get(name)) for name, one in last.items()}
 
 
 def _state(last: Attempt | None, said: str | None, *, gone: str | None) -> tuple[str, str | None]:

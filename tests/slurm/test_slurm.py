@@ -124,9 +124,9 @@ def _seconds_at_work(chosen: Study, out: Path) -> float:
 
 def test_of_200_runs_hardly_any_core_time_is_lost(tmp_path: Path, slurm: one_node.Slurm) -> None:
     """What is allocated and not spent on runs, classifiers and report: beginning, ending, and waiting for others."""
-    path, out = _study(tmp_path, cool=_cooling(tmp_path, run_s=5), n_runs="200"), tmp_path / "campaign"
-    _vitrify("submit", str(path), "--out", str(out), "--executor", "slurm", "--walltime", "5", "--lead", "10")
-    found = _wait(out, limit_s=1800)
+    path, out = _study(tmp_path, cool=_cooling(tmp_path, run_s=8), n_runs="200"), tmp_path / "campaign"
+    _vitrify("submit", str(path), "--out", str(out), "--executor", "slurm", "--walltime", "10", "--lead", "10")
+    found = _wait(out, limit_s=3600)
     sent = submitted.read(out)
     ids = ",".join(dict.fromkeys(str(job.id).partition("_")[0] for job in sent.jobs))
     rows = slurm.said("sacct", "-X", "-n", "-P", "-j", ids, "-o", "CPUTimeRAW").split()
