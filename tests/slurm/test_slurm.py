@@ -62,8 +62,9 @@ def _cooling(folder: Path, *, run_s: float) -> str:
     chosen = from_toml(path)
     settings = chosen.simulate
     took_s = sum(store.seconds(folder / "trial" / "data", settings, seed=chosen.seed).values())
-    per_frame = round(n_steps * run_s / (took_s / settings.n_runs) / n_frames)
-    return trial.replace(str(n_steps), str(per_frame * n_frames))
+    whole = 20 * n_frames  # a record is a whole number of thermostat steps
+    n_steps_asked = whole * round(n_steps * run_s / (took_s / settings.n_runs) / whole)
+    return trial.replace(str(n_steps), str(n_steps_asked))
 
 
 def _wait(out: Path, *, limit_s: float) -> dict:
