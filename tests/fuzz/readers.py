@@ -1,7 +1,7 @@
 """Feed a text reader whatever atheris invents: frames, or the declared error, and nothing else.
 
 python tests/fuzz/readers.py dump -max_total_time=600, or data, or xyz; needs atheris. Limits of time and memory are
-libFuzzer's: -timeout=10 -rss_limit_mb=1024 make a hang or a blow-up a failure too.
+libFuzzer's: -timeout=10 -rss_limit_mb=2048 make a hang or a blow-up a failure too.
 """
 
 import sys
