@@ -25,7 +25,7 @@ from jaxtyping import Float, Integer
 from vitrify import cuda, learn
 from vitrify.calibrate import MOST_PARTICLES, Calibration, Engine, Left, calibrate, existing, left
 from vitrify.classify import Training, trainings
-from vitrify.potentials import MIXTURES
+from vitrify.material import Material
 from vitrify.protocols import Bath
 from vitrify.settings import Study, split
 from vitrify.simulate import Simulate
@@ -97,9 +97,12 @@ def plan(study: Study, out: Path, *, n_workers: int, progress: Callable[[str, fl
         progress: Told the parts of the calibration done.
 
     Raises:
+        ValueError: The study is of a user's own material.
         store.DamagedFileError: A file of an earlier call cannot be read.
         OSError: The folder beside ``out`` cannot be written.
     """
+    if isinstance(study.simulate.liquid, Material):
+        raise ValueError("vitrify plan calibrates on systems it simulates, and your own material cannot be simulated")
     began = time.perf_counter()
     remaining = left(study, out)
     calibrations = () if remaining.nothing else calibrate(study, remaining, out, n_workers=n_workers, progress=progress)
@@ -326,7 +329,7 @@ def _figures(study: Study, remaining: Left) -> list[float]:
         return []
     planned = trainings(study)
     drawn = [_CURVE, *(_CLASSIFIERS if planned else ())]
-    if MIXTURES[study.simulate.mixture].dimension == 2:
+    if study.simulate.liquid.dimension == 2:
         drawn += [_PICTURES] * len(study.classify.inputs)
     return drawn + [1.0 for one in planned if one.model is not None]
 

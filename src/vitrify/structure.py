@@ -28,6 +28,8 @@ References:
 
 __all__ = ["N_NEIGHBOURS", "bond_metrics", "metrics", "structure_factor", "voronoi_metrics"]
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float64, Integer
 from scipy.sparse import coo_array
@@ -42,16 +44,19 @@ N_NEIGHBOURS = {2: 6, 3: 12}
 _SIDES = (4, 5, 6, 7, 8)
 
 
-def metrics(configuration: Configuration) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
+def metrics(
+    configuration: Configuration, *, shells: Sequence[Sequence[float]] | None = None
+) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
     """Return the names and values of all metrics of a configuration.
 
     Args:
-        configuration: At least two particles of each of A and B; periodic.
+        configuration: At least two particles of each species; periodic.
+        shells: As of :func:`vitrify.views.local_descriptors`.
 
     Raises:
         ValueError: A species is missing or an axis is not periodic.
     """
-    names, values = local_descriptors(configuration)
+    names, values = local_descriptors(configuration, shells=shells)
     found: dict[str, float] = dict(
         zip(("components", "bonds_BB", "lonely_A"), bond_metrics(configuration), strict=True)
     )
