@@ -242,12 +242,13 @@ def test_the_command_shows_a_table_and_asks(
 def test_the_page_leads_from_a_folder_to_a_figure(tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text("utf-8")
     make, use = re.findall(r"```python\n(.*?)```", page, re.S)
-    (commands,) = re.findall(r"```sh\n(.*?)```", page, re.S)
+    commands = "".join(re.findall(r"```sh\n(.*?)```", page, re.S))
     vitrify = f"{sys.executable} -c 'from vitrify.cli import main; main()'"
     commands = re.sub("^vitrify", vitrify, commands, flags=re.M)
     for words in ([sys.executable, "-c", make], ["sh", "-ec", commands], [sys.executable, "-c", use]):
         said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False)
         assert said.returncode == 0, said.stderr
     assert "1.2" in said.stdout
+    assert "to_glass" in (tmp_path / "run3.scored.lammpstrj").read_text()
     assert (tmp_path / "own" / "figures" / "progress.png").stat().st_size > 10_000
     assert (tmp_path / "run3.extxyz.gz").exists()

@@ -138,7 +138,7 @@ def survey(sources: Sequence[Source], choice: Choice) -> list[Survey]:
     found = []
     for source in sources:
         snapshot = next(read(source.path, choice.told))
-        state, T = _state(snapshot, choice), _temperature(snapshot, source, choice.units)
+        state, T = state_of(snapshot, choice), _temperature(snapshot, source, choice.units)
         kinds = np.bincount(snapshot.configuration.species, minlength=len(snapshot.names))
         found.append(
             Survey(
@@ -281,7 +281,7 @@ def _place(snapshot: Snapshot) -> str:
     return f"{snapshot.path}, frame {snapshot.frame}"
 
 
-def _state(snapshot: Snapshot, choice: Choice) -> dynamics.State:
+def state_of(snapshot: Snapshot, choice: Choice) -> dynamics.State:
     """Return a frame as a state of the mixture, A first, at rest, in reduced units."""
     configuration, mixture = snapshot.configuration, choice.mixture
     n, d = configuration.positions.shape
@@ -319,7 +319,7 @@ def _stage(sources: Sequence[Source], choice: Choice, staged: Path, progress: Pr
     for place, source in enumerate(sources):
         progress("read", place, len(sources))
         for number, snapshot in enumerate(_taken(source, choice)):
-            state = _state(snapshot, choice)
+            state = state_of(snapshot, choice)
             path = staged / f"{place}-{number}.npy"
             np.save(path, state.positions)
             T = _temperature(snapshot, source, choice.units)

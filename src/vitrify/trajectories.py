@@ -5,7 +5,7 @@
 ['dump', 'gsd', 'xyz']
 """
 
-__all__ = ["FORMATS", "READERS", "WRITERS", "format_of", "read", "write"]
+__all__ = ["FORMATS", "READERS", "WRITERS", "beside", "format_of", "read", "write"]
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -114,6 +114,19 @@ def format_of(path: Path) -> str:
         if by_content != "gsd":
             raise BadTrajectoryError(f"{path}: this is no GSD file: its first bytes are not those of one")
     return by_suffix or by_content or "ase"
+
+
+def beside(path: Path, word: str) -> Path:
+    """Return the name, in the working folder, of a file made from another one, in its format if that can be written.
+
+    Example:
+        >>> str(beside(Path("runs/a.lammpstrj.gz"), "scored")), str(beside(Path("a.cif"), "scored"))
+        ('a.scored.lammpstrj.gz', 'a.scored.extxyz')
+    """
+    packing = path.suffix if _is_packed(path) else ""
+    plain = Path(path.name.removesuffix(packing))
+    can = FORMATS.get(plain.suffix.lower()) in WRITERS
+    return Path(f"{plain.stem}.{word}{plain.suffix + packing if can else '.extxyz'}")
 
 
 def _suffix(path: Path) -> str:

@@ -10,7 +10,7 @@ Everything is kept below the folder of the study, beside what the study itself k
 Validation runs are all that is scored, unless test runs are asked for by name.
 """
 
-__all__ = ["Averaging", "Task", "cross_validate", "data", "evaluate", "sweep", "train"]
+__all__ = ["Averaging", "Task", "cross_validate", "data", "evaluate", "network", "parted", "scored", "sweep", "train"]
 
 import hashlib
 import json
@@ -130,7 +130,7 @@ def train(
     Raises:
         ValueError: The folder holds a training of other settings or data, or the parent cannot be continued.
     """
-    model, everything, parts = network(chosen, kind), *_parts(chosen, out, task, n_workers, progress)
+    model, everything, parts = network(chosen, kind), *parted(chosen, out, task, n_workers, progress)
     settings = learn.recipe(model, chosen.classify.train)
     begun = (
         None
@@ -175,7 +175,7 @@ def train(
             "history": trained.history,
             "summary": summary(trained.history),
             "weights": classify.weights(trained),
-            "scores": _scored(
+            "scores": scored(
                 chosen, everything, parts, "validation", task, {kind: lambda shown: learn.predict(trained, shown)}
             ),
         }
@@ -259,7 +259,7 @@ def evaluate(
     Raises:
         ValueError: A folder holds no finished training, or the networks were trained with other labels.
     """
-    everything, parts = _parts(chosen, out, task, n_workers, progress)
+    everything, parts = parted(chosen, out, task, n_workers, progress)
     outcomes = [_outcome(folder) for folder in folders]
     networks = [
         learn.restore(MODELS[one["model"]].model_validate(one["settings"]), store.Checkpoints(folder))
@@ -294,7 +294,7 @@ def evaluate(
         "labels": learn.LABELS,
         "data": everything.digest,
         "trained_on_these_data": [one["data"] == everything.digest for one in outcomes],
-        "scores": _scored(chosen, everything, parts, part, task, scorers),
+        "scores": scored(chosen, everything, parts, part, task, scorers),
         "reliability": tables,
     }
     asked = {name: found[name] for name in ("networks", "input", "k", "part", "averaging")}
@@ -311,7 +311,7 @@ def sweep(chosen: Study, out: Path, task: Task, *, kind: str, n_workers: int, pr
     """
     if chosen.sweep is None:
         raise ValueError("the study has nothing to sweep: give it a table [sweep] with a space of settings")
-    everything, parts = _parts(chosen, out, task, n_workers, progress)
+    everything, parts = parted(chosen, out, task, n_workers, progress)
     folder = out / "sweeps" / f"{task.name}-{kind}"
     asked = _settings(chosen, task, kind)
     with _logged(chosen, out, f"sweep-{folder.name}", asked, data=everything.digest) as entry:
@@ -392,7 +392,7 @@ def cross_validate(
     return dict(store.read_json(place / "folds.json"))
 
 
-def _parts(chosen: Study, out: Path, task: Task, n_workers: int, progress: Progress) -> tuple[Labelled, Split]:
+def parted(chosen: Study, out: Path, task: Task, n_workers: int, progress: Progress) -> tuple[Labelled, Split]:
     """Return the configurations of all runs and the study's split of them."""
     return data(chosen, out, task, n_workers=n_workers, progress=progress), split(chosen)
 
@@ -401,7 +401,7 @@ def _part(everything: Labelled, parts: Split, part: Part) -> Labelled:
     return everything if part == "all" else everything.of_runs(getattr(parts, part))
 
 
-def _scored(
+def scored(
     chosen: Study,
     everything: Labelled,
     parts: Split,

@@ -87,6 +87,42 @@ def _evaluate(words: list[str]) -> None:
     answer(given, found, "\n".join(lines))
 
 
+def _pack(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Packing(Task):
+        to: Path
+        """Folder of the packed model; its last part is the model's name."""
+        model: str = "mpnn"
+        """Kind of network."""
+        networks: int = 5
+        """Networks of seeds 0, 1, ... whose logits are averaged."""
+
+    chosen, given = study_words(
+        words, "pack", "Make a model that vitrify predict can take anywhere.", Packing, to=Path()
+    )
+    if given.to == Path():
+        raise ValueError("vitrify pack needs --to FOLDER: where the packed model goes")
+    from vitrify import pack, workbench
+
+    with Progressing() as progress:
+        card = pack.pack(
+            chosen,
+            given.out,
+            workbench.Task(input=given.input, k=given.k),
+            kind=given.model,
+            n_networks=given.networks,
+            folder=given.to,
+            n_workers=workers(given),
+            progress=progress,
+        )
+    lines = [f"- {_score_line(row)}" for row in card["scores"]]
+    answer(
+        given,
+        card,
+        "\n".join([*lines, f"card: {given.to / 'CARD.md'}", f"next: vitrify predict FILE --model {given.to}"]),
+    )
+
+
 def _sweep(words: list[str]) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Swept(Task):
@@ -156,6 +192,9 @@ COMMANDS = {
     ),
     "evaluate": Command(
         _evaluate, "STUDY.toml RUN ...", "trained networks on the runs of any study, alone and averaged"
+    ),
+    "pack": Command(
+        _pack, "STUDY.toml --k 140 --to FOLDER", "a model of several networks, calibrated, with its domain and a card"
     ),
     "sweep": Command(
         _sweep, "STUDY.toml --k 140", "try the settings of the study's table [sweep], ranked on validation runs"

@@ -1,11 +1,11 @@
-"""The commands that take a user's own trajectories."""
+"""The commands that take a user's own trajectories: import, diagnose, predict."""
 
 __all__ = ["COMMANDS"]
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -14,7 +14,8 @@ from rich.table import Table
 from vitrify.cli.words import Command, Common, Progressing, answer, parse, workers
 
 if TYPE_CHECKING:
-    from vitrify.imported import Survey
+    from vitrify.imported import Survey, Units
+    from vitrify.snapshots import Told
 
 
 def _import(words: list[str]) -> None:
@@ -111,9 +112,153 @@ def _ask() -> None:
         raise ValueError("nothing was imported")
 
 
+@dataclass(frozen=True, kw_only=True)
+class File(Common):
+    """What the commands take that look at one file."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Trajectory."""
+    species: tuple[str, ...] = ()
+    """Names of A and B in the file; by default in the order of the names."""
+    cell: tuple[float, ...] = ()
+    """Box edges, for files that have none."""
+    dimension: Literal[2, 3] | None = None
+    """By default 2 where all z are equal."""
+    units: Literal["lj", "real", "metal"] = "lj"
+    """Unit style of the file."""
+    sigma: float = 1.0
+    """sigma_AA in the file's unit of length."""
+    epsilon: float = 1.0
+    """epsilon_AA in the file's unit of energy."""
+
+    def meant(self) -> "tuple[Told, Units]":
+        """Return what is said of the file."""
+        from vitrify.imported import Units
+        from vitrify.snapshots import Told
+
+        told = Told(species=self.species, cell=self.cell, dimension=self.dimension)
+        return told, Units(style=self.units, sigma=self.sigma, epsilon=self.epsilon)
+
+
+def _diagnose(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Diagnose(File):
+        mixture: str | None = None
+        """Potential it was made with, ka2d or ka3d, if it is known."""
+        model: str | None = None
+        """Packed model it may be shown to: a folder, or the name of a shipped one. Its mixture is the potential."""
+
+    given = parse(Diagnose, words, "diagnose", "Look over a trajectory before a model is asked about it.")
+    from vitrify import diagnose
+    from vitrify.packed import load
+    from vitrify.potentials import MIXTURES, Mixture
+
+    model = None if given.model is None else load(given.model)
+    name = given.mixture or (None if model is None else model.card["mixture"])
+    mixture = MIXTURES.get(name) if name else None
+    if name is not None and not isinstance(mixture, Mixture):
+        known = ", ".join(key for key, one in MIXTURES.items() if isinstance(one, Mixture))
+        raise ValueError(f"--mixture must be one of {known}; got {name!r}")
+    told, units = given.meant()
+    with Progressing() as progress:
+        found = diagnose.diagnose(
+            given.file, told, units, mixture=mixture if isinstance(mixture, Mixture) else None, model=model,
+            progress=progress,
+        )  # fmt: skip
+    answer(given, found, _diagnosis(found))
+
+
+def _diagnosis(found: dict[str, Any]) -> str:
+    """Return a diagnosis in words."""
+
+    def number(value: float | None, unknown: str) -> str:
+        return unknown if value is None else f"{value:.4g}"
+
+    peaks = ", ".join(f"{pair} {r:.2f}" for pair, r in (found["first_peaks"] or {}).items())
+    rows = [
+        ("frames", f"{found['n_frames']}"),
+        ("particles", f"{found['n_particles']} in {found['dimension']} dimensions"),
+        ("species", ", ".join(f"{name}: {n}" for name, n in found["species"].items())),
+        ("box", " x ".join(f"{edge:.5g}" for edge in found["box"]) + f", density {found['density']:.4f}"),
+        ("units", found["units"]),
+        ("T kinetic", number(found["T_kinetic"], "unknown: no velocities, or no masses")),
+        ("T configurational", number(found["T_configurational"], "unknown: name the potential with --mixture")),
+        ("energy", number(found["e_pot_unshifted"], "unknown") + " per particle, unshifted"),
+        ("inherent structures", number(found["e_is_unshifted"], "unknown") + " per particle, unshifted"),
+        ("crystalline", number(found["crystalline_fraction"], "unknown") + " of the particles"),
+        ("first peaks of g(r)", peaks or "unknown"),
+    ]
+    if found["model"] is not None:
+        far = number(found["domain_distance"], "unknown")
+        rows.append((f"distance from {found['model']}", f"{far} (1: farther than 99 of 100 held-out configurations)"))
+        rows.append(("structure like at", f"T = {number(found['T_structure'], 'unknown')} of its cooling"))
+    lines = [f"{heading:<28}{says}" for heading, says in rows]
+    return "\n".join([*lines, *([f"- {warning}" for warning in found["warnings"]] or ["- nothing stands against it"])])
+
+
+def _predict(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Predict(File):
+        model: str
+        """Packed model: a folder, or the name of a shipped one."""
+        out: Path | None = None
+        """File that is written, in the format of its suffix; by default FILE.scored.SUFFIX in this folder."""
+        every: int = 1
+        """Score each frame whose number is a multiple."""
+        map: bool = True
+        """Also say what each particle adds to the logit, in the column to_glass."""
+
+    given = parse(Predict, words, "predict", "Ask a packed model about every frame of a trajectory.")
+    from vitrify import packed, predict, trajectories
+
+    told, units = given.meant()
+    out = given.out if given.out is not None else trajectories.beside(given.file, "scored")
+    with Progressing() as progress:
+        found = predict.predict(
+            given.file,
+            packed.load(given.model),
+            told,
+            units,
+            out=out,
+            every=given.every,
+            attribute=given.map,
+            progress=progress,
+        )
+    answer(given, found, _scored(found))
+
+
+def _scored(found: dict[str, Any]) -> str:
+    """Return the scores of frames in words; of many frames the first and the last."""
+    lines = [f"{found['model']} on the {found['input']} configurations of {found['file']}"]
+    lines.append(
+        f"{'frame':>8} {'step':>10} {'P(glass)':>9}  {'95% over seeds':<15} {'distance':>8}  structure like at T ="
+    )
+    rows = found["frames"]
+    for place, row in enumerate(rows):
+        if len(rows) > 40 and 20 <= place < len(rows) - 20:
+            if place == 20:
+                lines.append(f"{'...':>8}")
+            continue
+        between = "one network" if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
+        step = "" if row["step"] is None else row["step"]
+        outside = "" if row["in_domain"] else "  outside the domain"
+        lines.append(
+            f"{row['frame']:>8} {step:>10} {row['p_glass']:>9.3f}  {between:<15} {row['domain_distance']:>8.2f}  "
+            f"{row['T_structure']:.3f}{outside}"
+        )
+    lines += [f"- {warning}" for warning in found["warnings"]]
+    return "\n".join([*lines, f"written: {found['written']}"])
+
+
 COMMANDS = {
     "import": Command(
         _import, "OUT FILES... --mixture ka2d", "a data space and a study of your own trajectories, by labels or paths"
+    ),
+    "diagnose": Command(
+        _diagnose, "FILE [--model ka2d-inherent]", "what a trajectory is, and what stands against using it"
+    ),
+    "predict": Command(
+        _predict, "FILE --model ka2d-inherent", "score every frame of a trajectory, map its particles, write both back"
     ),
 }
 """By name."""

@@ -66,8 +66,13 @@ class Task(Simulating):
     """Record labelled liquid; 0 is the pair of equal energy of a study that has one."""
 
 
-def study_words(words: list[str], command: str, description: str, form: Any = Simulating) -> tuple["Study", Any]:
-    """Return the study named by the first word with the settings overridden by the others."""
+def study_words(
+    words: list[str], command: str, description: str, form: Any = Simulating, **defaults: Any
+) -> tuple["Study", Any]:
+    """Return the study named by the first word with the settings overridden by the others.
+
+    Fields of the form that have no default of their own take theirs from ``defaults``.
+    """
     from vitrify.settings import Study, named
 
     name = words[0] if words and not words[0].startswith("-") else None
@@ -83,7 +88,7 @@ def study_words(words: list[str], command: str, description: str, form: Any = Si
         out: Path
         """Folder of the results; the study's name by default."""
 
-    empty = Run(settings=default, out=Path(default.name))
+    empty = Run(settings=default, out=Path(default.name), **defaults)
     given = parse(Run, words[1:] if name is not None else words, f"{command} STUDY.toml", description, default=empty)
     # the settings that were overridden meet the study's own checks again
     return given.on_device(given.settings), given
@@ -114,6 +119,7 @@ class Progressing:
     """Show each stage's bar with its rate and the time left: live on a terminal, a line now and then in a log."""
 
     def __enter__(self) -> Callable[[str, float, float], None]:
+        """Return what is told a stage, what is done of it, and its total: 0 where that is not known."""
         self._console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description:<22}"),
@@ -138,13 +144,15 @@ class Progressing:
     def _show(self, stage: str, done: float, total: float) -> None:
         now = time.monotonic()
         if stage not in self._stages:
-            self._stages[stage] = self._bars.add_task(stage, total=total, rate="", completed=int(done))
+            self._stages[stage] = self._bars.add_task(stage, total=total or None, rate="", completed=int(done))
             self._began[stage] = (now, done)
         began, already = self._began[stage]
         rate = (done - already) / max(now - began, 1e-9)
         words = f"{rate:.1f}/s" if done > already else ""
-        self._bars.update(self._stages[stage], completed=done, total=total, rate=words)
-        if not self._console.is_terminal and total > 1 and (now - self._said > 15 or done >= total):
+        self._bars.update(self._stages[stage], completed=done, total=total or None, rate=words)
+        ends = total > 1 and done >= total
+        if not self._console.is_terminal and total != 1 and (now - self._said > 15 or ends):
             self._said = now
             left = f", {(total - done) / rate:.0f} s left" if done > already and done < total else ""
-            self._console.print(f"{stage}: {done:.0f} of {total:.0f} {words}{left}", highlight=False)
+            of = f" of {total:.0f}" if total else ""
+            self._console.print(f"{stage}: {done:.0f}{of} {words}{left}", highlight=False)
