@@ -448,6 +448,7 @@ def _moved(frame: Frame, k: int) -> Frame:
     def moved(state: dynamics.State) -> dynamics.State:
         return replace(state, positions=state.positions + np.int32(2**16 * k))
 
+    assert frame.minimum is not None  # what is calibrated has a potential
     minimum = replace(frame.minimum, state=moved(frame.minimum.state))
     return replace(frame, k=k, state=moved(frame.state), minimum=minimum)
 

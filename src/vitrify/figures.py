@@ -242,8 +242,8 @@ def as_the_network_sees(
         ax.set_yticks([])
         for spine in ax.spines.values():
             spine.set(linewidth=0.6, color=_GREY)
-    names = ("A (majority)", "B") if len(image_glass) == 2 else tuple("ABCDE"[: len(image_glass)])
-    key = [Patch(fc=colour, label=name) for colour, name in zip(_SPECIES, names, strict=False)]
+    names = ("A (majority)", "B") if len(image_glass) == 2 else [chr(65 + place) for place in range(len(image_glass))]
+    key = [Patch(fc=_SPECIES[place % len(_SPECIES)], label=name) for place, name in enumerate(names)]
     figure.legend(handles=key, loc="outside lower center", ncols=len(key), fontsize=_SMALL, frameon=False)
     return figure
 
@@ -252,9 +252,9 @@ def _coloured(image: UInt8[np.ndarray, "c h w"]) -> Float[np.ndarray, "w h 3"]:
     """Lay A's orange, then B's blue and so on, over white, x to the right and y upwards."""
     upright = np.flip(image.transpose(0, 2, 1), axis=1) / 255
     picture = np.ones((*upright.shape[1:], 3))
-    for coverage, colour in zip(upright, _SPECIES, strict=False):
+    for place, coverage in enumerate(upright):
         cover = coverage[..., None]
-        picture = picture * (1 - cover) + colour * cover
+        picture = picture * (1 - cover) + _SPECIES[place % len(_SPECIES)] * cover
     return picture
 
 

@@ -17,7 +17,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
@@ -27,7 +26,7 @@ from pydantic import (
 NO_POTENTIAL = "no potential was named when the trajectories were imported"
 """Why there are neither energies nor inherent structures, as reports and errors say it."""
 
-_WORDS = re.compile(r"[ !#%'()*+,\-./0-9:;<=>?@A-Z\[\]^_a-z{|}~]+")
+_WORDS = re.compile(r"[ A-Za-z0-9_*+./:,=()~^-]+")
 """What a line of LAMMPS's language may hold here: no variables, no quotes, no second line."""
 
 _Line = Annotated[str, Field(min_length=1)]
@@ -63,7 +62,7 @@ class Material(BaseModel):
     name: ClassVar[str] = "own"
 
     names: tuple[str, ...] = Field(min_length=1, max_length=26, description="Species in the files: A, B, C, ...")
-    counts: tuple[PositiveInt, ...] = Field(description="Particles of each species")
+    counts: tuple[Annotated[int, Field(ge=2)], ...] = Field(description="Particles of each species, at least two")
     aspect: tuple[PositiveFloat, ...] = Field(
         min_length=2, max_length=3, description="Box edges in units of the first; two or three dimensions"
     )

@@ -19,12 +19,12 @@ __all__ = [
     "suited",
 ]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 from vitrify.cnn import CNN, Swanson2018
@@ -77,7 +77,6 @@ Network = Annotated[CNN | Swanson2018 | MPNN | DeepSet | Shallow | Logistic, Fie
 """Settings of any network, told apart by ``kind``."""
 
 
-
 class Kinds(Protocol):
     """What a network must know of the particles it looks at: a mixture, or a user's own material."""
 
@@ -96,9 +95,12 @@ def suited(kind: str, particles: Kinds) -> Network:
     """
     n, radius = particles.n_species, getattr(particles, "radius", None)
     if radius is None:
-        return MODELS[kind]()
+        return _checked({"kind": kind})
     own: dict[str, dict[str, Any]] = {"cnn": {"view": {"radius": radius}}, "mpnn": {"n_species": n}, "swanson2018": {}}
-    return MODELS[kind].model_validate({"kind": kind} | own.get(kind, {"view": {"n_species": n}}))
+    return _checked({"kind": kind} | own.get(kind, {"view": {"n_species": n}}))
+
+
+_checked: Callable[[Any], Network] = TypeAdapter[Network](Network).validate_python
 
 
 MODELS = {model.model_fields["kind"].default: model for model in get_args(get_args(Network)[0])}

@@ -114,7 +114,9 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _energies_exist(self) -> Self:
         if not self.simulate.liquid.has_potential:
-            unknown = sorted({*self.classify.inputs} - {"thermal"}) + sorted({*self.classify.baselines} & {"e_is", "e_pot"})
+            unknown = sorted({*self.classify.inputs} - {"thermal"}) + sorted(
+                {*self.classify.baselines} & {"e_is", "e_pot"}
+            )
             if unknown:
                 raise ValueError(
                     f"classify: inputs must be thermal and baselines without energies, for {NO_POTENTIAL}; "

@@ -52,7 +52,7 @@ import h5py
 import numpy as np
 import signac
 
-from vitrify.dataset import Ensemble
+from vitrify.dataset import Ensemble, Input
 from vitrify.dynamics import State
 from vitrify.simulate import Batched, Frame, Simulate, records, records_together
 
@@ -203,8 +203,8 @@ class RunFolder:
             return 0
         with contextlib.ExitStack() as both:  # both can be opened, or nothing is written
             files = {name: both.enter_context(self._to_append(name, frames[0].k)) for name in self._settings.inputs}
-            for name, file in files.items():
-                _append(file, name, frames, self._settings)
+            for kind, file in files.items():
+                _append(file, kind, frames, self._settings)
         last = frames[-1]
         shape = last.state.positions.shape
         kept = np.zeros((), np.dtype([*_RESTART, ("positions", np.int32, shape), ("velocities", np.float32, shape)]))
@@ -229,13 +229,13 @@ class RunFolder:
         table: dict[str, np.ndarray] = {}
         changing = () if self._settings.bath.P_start is None else ("edge",)
         energies = ("e_pot_unshifted", "e_pot_shifted") if self._settings.liquid.has_potential else ()
-        keys_of: dict[str, tuple[str, ...]] = {
+        keys_of: dict[Input, tuple[str, ...]] = {
             "thermal": ("T", "T_kinetic", *energies, *changing),
             "inherent": ("e_is_unshifted", "e_is_shifted", "max_force", "converged", "n_evaluations"),
         }
-        for name in self._settings.inputs:
-            with self._read(name) as file:
-                for key in keys_of[name]:
+        for kind in self._settings.inputs:
+            with self._read(kind) as file:
+                for key in keys_of[kind]:
                     table[key] = np.array([file.read_chunk(i, f"log/{key}")[0] for i in range(n)])
         if "converged" in table:
             table["converged"] = table["converged"].astype(bool)

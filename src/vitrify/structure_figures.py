@@ -2,6 +2,7 @@
 
 __all__ = ["correlations", "metrics_against_temperature"]
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,9 @@ def correlations(curves: Sequence[Results]) -> Figure:
     inputs = list(dict.fromkeys(one["input"] for one in curves))
     figure = Figure(figsize=(7.6, 2.4 * len(inputs) + 0.2), layout="constrained")
     partials = ("AA", "AB", "BB")[: len(curves[0]["g"])]  # of further species the numbers are in the CSV
-    places = (0, 1, 2) if len(curves[0]["g"]) <= 3 else (0, 1, _place_of_BB(len(curves[0]["g"])))
+    places = (
+        (0, 1, 2) if len(curves[0]["g"]) <= 3 else (0, 1, _n_species(len(curves[0]["g"])))
+    )  # BB follows all pairs of A
     n = len(partials)
     axes = figure.subplots(len(inputs), n + 1, squeeze=False, sharex="col")
     for row, name in zip(axes, inputs, strict=True):
@@ -89,9 +92,9 @@ def correlations(curves: Sequence[Results]) -> Figure:
     return figure
 
 
-def _place_of_BB(n_pairs: int) -> int:
-    """Return where BB is among the pairs of three species or more: behind all those of A."""
-    return round((np.sqrt(8 * n_pairs + 1) - 1) / 2)
+def _n_species(n_pairs: int) -> int:
+    """Return of how many species there are so many pairs."""
+    return (math.isqrt(8 * n_pairs + 1) - 1) // 2
 
 
 def _label(one: Results) -> str:

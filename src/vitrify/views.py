@@ -220,27 +220,23 @@ COLOURS = ((255, 165, 0), (0, 0, 255), (0, 158, 115), (204, 121, 167), (86, 180,
 def log_picture(configuration: Configuration, *, pixels: int = 250) -> UInt8[np.ndarray, "h w 3"]:
     """Return the whole box as the source log drew it: 2-pixel dots on white, A orange under B blue, y upwards.
 
-    The log had two species; further ones, up to five, lie on top in colours of our own.
+    The log had two species; further ones lie on top in colours of our own, which begin anew after five.
 
     Args:
         configuration: Two-dimensional; drawn to fill the longer edge.
         pixels: Side of the square picture.
 
     Raises:
-        ValueError: The configuration is not two-dimensional, or has more species than colours.
+        ValueError: The configuration is not two-dimensional.
     """
     if configuration.dimension != 2:
         raise ValueError(f"log_picture draws 2 dimensions; the configuration has {configuration.dimension}")
-    if configuration.species.max(initial=0) >= len(COLOURS):
-        raise ValueError(
-            f"log_picture has colours for {len(COLOURS)} species; the configuration has {configuration.species.max() + 1}"
-        )
     picture = np.full((pixels, pixels, 3), 255, np.uint8)
     corner = (configuration.positions * (pixels / configuration.box.max())).astype(np.intp)
-    for species, colour in enumerate(COLOURS):
+    for species in range(int(configuration.species.max(initial=0)) + 1):
         for offset in product((0, 1), repeat=2):
             x, y = ((corner[configuration.species == species] + offset) % pixels).T
-            picture[pixels - 1 - y, x] = colour
+            picture[pixels - 1 - y, x] = COLOURS[species % len(COLOURS)]
     return picture
 
 

@@ -158,7 +158,7 @@ def _halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
 
 def _moved(
     k_transfer: int,
-    name: str,
+    name: Input,
     states: list[State],
     T: Float[np.ndarray, " t"],
     grid: list[list[Answers]],
