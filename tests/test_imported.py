@@ -211,7 +211,7 @@ def test_public_files_are_understood(
 def test_inherent_structures_of_public_files_are_those_of_their_source() -> None:
     for name, mixture, low, high in (("ka3d_s", "ka3d", -7.61, -7.58), ("ka2d_s", "ka2d", -3.70, -3.52)):
         snapshot = next(read(DATA / f"{name}.lammpstrj"))
-        state = imported._state(snapshot, _choice(mixture=MIXTURES[mixture]))
+        state = imported.state_of(snapshot, _choice(mixture=MIXTURES[mixture]))
         assert low - 0.02 < dynamics.minimise(state, dynamics.Fire()).energies.shifted < high + 0.02
 
 

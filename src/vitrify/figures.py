@@ -88,7 +88,7 @@ def progress_plot(results: Results) -> Figure:
         results: ``cooling_curve``, ``tg`` and ``classification`` are drawn.
     """
     inputs, has_curve = _inputs(results), "e_is_unshifted" in results["cooling_curve"]
-    figure = Figure(figsize=(3.7 * len(inputs) + 0.5, 6.6), layout="constrained")
+    figure = Figure(figsize=(max(3.7 * len(inputs) + 0.5, 5.6), 6.6), layout="constrained")
     axes = figure.subplots(2, len(inputs), sharex=True, squeeze=False)
     limits = _score_limits(results, ("accuracy", "auc"))
     for column, name in enumerate(inputs):
@@ -117,7 +117,7 @@ def progress_plot(results: Results) -> Figure:
     figure.legend(
         handles=_headline_key(results, list(dict.fromkeys(models))),
         loc="outside lower center",
-        ncols=4 if len(models) < 6 else 3,
+        ncols=2 if len(inputs) == 1 else 4 if len(models) < 6 else 3,
         fontsize=_SMALL,
         frameon=False,
     )
@@ -310,7 +310,9 @@ def _draw_scores(ax: Axes, rows: Sequence[Results], metric: str) -> None:
         first = min(row["train_k"] for row in of_model)
         series.append((model, _RED, "--", [row for row in of_model if row["train_k"] == first]))
         series.append((model, _GREEN, "-", [row for row in of_model if row["train_k"] == row["test_k"]]))
-    dodge = min(_DODGE, _WIDEST / len(series))
+    hottest = max(row["test_T"] for row in rows)
+    scale = 1.0 if hottest > 0.9 else hottest / 2  # a material in units of its own may be a glass at T = 0.05
+    dodge = scale * min(_DODGE, _WIDEST / len(series))
     for place, (model, colour, line, unsorted) in enumerate(series):
         chosen = sorted(unsorted, key=lambda row: row["test_T"])
         T = np.array([row["test_T"] for row in chosen]) + dodge * (place - (len(series) - 1) / 2)
@@ -330,7 +332,7 @@ def _draw_scores(ax: Axes, rows: Sequence[Results], metric: str) -> None:
             zorder=3,
         )
         bars.set_alpha(0.5)
-    ax.set_xlim(-0.03, max(2.05, *(row["test_T"] + 0.1 for row in rows)))
+    ax.set_xlim(-0.03 * scale, max(2.05 * scale, hottest + 0.1 * scale))
 
 
 def _draw_cooling_curve(ax: Axes, results: Results) -> None:
