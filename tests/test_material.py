@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vitrify import analyses, cli, dynamics, imported, lammps, pair_style, store, study, workbench
+from vitrify import analyses, cli, dynamics, imported, lammps, pack, pair_style, store, study, workbench
 from vitrify.imported import Choice, Units, understood
 from vitrify.material import Material, PairStyle
 from vitrify.models import MODELS, suited
-from vitrify.potentials import MIXTURES
+from vitrify.potentials import MIXTURES, energies
 from vitrify.settings import Study, from_toml
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
 from vitrify.structure import first_shells
@@ -253,6 +253,12 @@ def test_a_study_without_a_potential_is_trained_and_reported(own: tuple[Path, St
     assert found["energy"]["tasks"] == []
     assert (out / "figures" / "progress.png").stat().st_size > 10_000
     assert not (out / "figures" / "cooling_curve.png").exists()
+    task = workbench.Task(input="thermal", k=1)
+    card = pack.pack(chosen, out, task, kind="mpnn", n_networks=1, folder=out / "packed", n_workers=1, progress=_quiet)
+    assert [row["model"] for row in card["scores"]] == ["mpnn, mean of 1"]
+    text = (out / "packed" / "CARD.md").read_text("utf-8")
+    assert "Probability that the user's own material is a glass" in text
+    assert "energy" not in text
 
 
 def _ka2d() -> PairStyle:
@@ -287,6 +293,31 @@ def test_a_pair_style_gives_the_energies_of_our_own_engine(units: str) -> None:
     assert before.shifted == pytest.approx(thermal.shifted, abs=1e-6)
     assert minimum.energies.unshifted == pytest.approx(ours.energies.unshifted, abs=1e-6)
     assert minimum.energies.shifted == pytest.approx(ours.energies.shifted, abs=1e-6)
+
+
+@needs_lammps
+def test_a_potential_of_three_bodies_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    water = MIXTURES["mw"]
+    sites = np.stack(np.meshgrid(*[np.arange(4.0)] * 3), axis=-1).reshape(-1, 3) * 1.3
+    places = sites + np.random.default_rng(2).normal(0, 0.05, sites.shape)
+    shown = Configuration(positions=places % 5.2, species=np.zeros(64, int), box=np.full(3, 5.2))
+    (tmp_path / "mw.sw").write_text(
+        f"W W W 1 1 {water.cutoff} {water.lambda_} {water.gamma} {water.cos_theta0} {water.A} {water.B} {water.p} "  # type: ignore[union-attr]
+        f"{water.q} 0\n"  # type: ignore[union-attr]
+    )
+    monkeypatch.chdir(tmp_path)
+    own = _material(counts=(64,), aspect=(1, 1, 1), potential=PairStyle(style="sw", coefficients=("* * mw.sw W",)))
+    state = dynamics.State(
+        mixture=own,
+        edge=5.2,
+        positions=dynamics.fixed_point(shown.positions / 5.2),
+        velocities=np.zeros((64, 3), np.float32),
+    )
+    before, minimum = pair_style.evaluate(state, dynamics.Fire())
+    assert before.unshifted == before.shifted == pytest.approx(energies(shown, water).unshifted, abs=1e-6)
+    assert minimum.energies.unshifted == pytest.approx(
+        energies(dynamics.configuration(minimum.state), water).unshifted, abs=1e-6
+    )
 
 
 @needs_lammps
