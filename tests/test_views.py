@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from vitrify.system import Configuration
 from vitrify.views import (
+    COLOURS,
     Graph,
     Image,
     local_descriptors,
@@ -188,6 +189,13 @@ def test_the_logs_picture_has_two_pixel_dots_of_its_colours():
     assert orange[[223, 223, 224, 224], [25, 26, 25, 26]].all()
     assert blue[[148, 148, 149, 149], [125, 126, 125, 126]].all()
     assert (picture[~orange & ~blue] == 255).all()
+
+
+def test_the_log_picture_has_a_colour_for_each_further_species():
+    places = np.array([[1.0, 1.0], [5.0, 5.0], [8.0, 2.0]])
+    picture = log_picture(Configuration(positions=places, species=np.array([0, 1, 2]), box=np.array([10.0, 10.0])))
+    found = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
+    assert found == {(255, 255, 255), *COLOURS[:3]}
 
 
 def test_an_ideal_gas_has_no_pair_correlation():

@@ -46,6 +46,9 @@ N_NEIGHBOURS = {2: 6, 3: 12}
 
 _SIDES = (4, 5, 6, 7, 8)
 _SHELL_BIN = 0.02  # in mean distances of neighbours; two such bins are averaged over
+_SAME_SHELL = (
+    1.35  # times the first peak's distance: nearer ones split the first shell; a square lattice's next is 1.41
+)
 _STANDS_OUT = 0.3  # how far a peak of g(r) must rise above the higher of the valleys beside it
 
 
@@ -155,8 +158,9 @@ def first_shells(
 ) -> tuple[Float64[np.ndarray, "k k"], Float64[np.ndarray, "k k"]]:
     """Return where the first peak of each pair correlation is and where its first shell ends, row a for species a.
 
-    The peak is the first that stands out of its surroundings, the end the least value before the next such peak. What
-    no peak can be seen of counts as at the mean distance of neighbours, its shell ending one half farther.
+    The peak is the first that stands out of its surroundings, or the highest of those that split the first shell; the
+    end is the least value before the next shell's. What no peak can be seen of counts as at the mean distance of
+    neighbours, its shell ending one half farther.
 
     Args:
         configurations: Of one composition in one box, periodic, at least two particles of each species.
@@ -172,11 +176,13 @@ def first_shells(
         places, _ = find_peaks(g, prominence=_STANDS_OUT)
         if not len(places):
             continue
-        last = places[1] if len(places) > 1 else np.searchsorted(r, 1.8 * r[places[0]])
-        between = g[places[0] : last]
+        near = places[r[places] < _SAME_SHELL * r[places[0]]]
+        beyond = places[len(near) :]
+        last = beyond[0] if len(beyond) else np.searchsorted(r, 1.8 * r[near[0]])
+        between = g[near[-1] : last]
         # of an empty gap, its middle
-        end = r[places[0] : last][between < between.min() + 0.01].mean()
-        peaks[[a, b], [b, a]], ends[[a, b], [b, a]] = r[places[0]], end
+        end = r[near[-1] : last][between < between.min() + 0.01].mean()
+        peaks[[a, b], [b, a]], ends[[a, b], [b, a]] = r[near[g[near].argmax()]], end
     return peaks, ends
 
 
