@@ -1,7 +1,7 @@
 """Particle-steps per second on a graphics card, against the number of replicas; without a card there are no rows.
 
 ``python -m benchmarks.cuda`` prints them. The limit is that of issuing the instructions of the force loop alone, for
-the neighbours inside the cut-off: no list, no integration, no waiting. Nobody has measured these yet.
+the neighbours inside the cut-off: no list, no integration, no waiting.
 """
 
 __all__ = ["measure"]

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -64,7 +65,10 @@ _RESTART = [("k", np.int64), ("edge", np.float64), ("simulate_s", np.float64), (
 _PATIENCE_S = 20.0  # for a killed process's last write to end
 
 _COMMIT_S = 1.5
-"""Work that may be lost: records are written together at this interval, because each writing takes milliseconds."""
+"""Work that may be lost: records are written together at this interval, because each writing takes milliseconds ..."""
+
+_COMMIT_RUNS = 8
+"""... and at as many times this interval as there are such runs in a batch, so that a device does not wait for them."""
 
 _COMMIT_BYTES = 16 * 2**20
 """Records of one run are written when they are this large together ..."""
@@ -100,6 +104,7 @@ class RunFolder:
         seed: The study's seed.
         run: Number of the run.
         room: Bytes of records that may wait to be written.
+        patience_s: Seconds that they may wait; 1.5 without.
         project: The data space, if it is open already.
     """
 
@@ -111,6 +116,7 @@ class RunFolder:
         seed: int,
         run: int,
         room: int = _COMMIT_BYTES,
+        patience_s: float | None = None,
         project: signac.Project | None = None,
     ) -> None:
         self._settings = settings
@@ -120,7 +126,7 @@ class RunFolder:
         self.path = Path(self._job.path)
         self._open = contextlib.ExitStack()
         self._seconds = {"simulate_s": 0.0, "minimise_s": 0.0}
-        self._room = room
+        self._room, self._patience_s = room, _COMMIT_S if patience_s is None else patience_s
         self._pending: list[Frame] = []
         self._committed = time.monotonic()
 
@@ -192,7 +198,7 @@ class RunFolder:
         self._pending.append(frame)
         # positions and velocities, and the positions of the minimum
         size = len(self._pending) * 3 * frame.state.positions.nbytes
-        if size < self._room and time.monotonic() < self._committed + _COMMIT_S:
+        if size < self._room and time.monotonic() < self._committed + self._patience_s:
             return 0
         return self._commit()
 
@@ -442,10 +448,13 @@ def keep_runs(jobs: Sequence[Job], tick: Callable[[float], None], *, device: Bat
         OSError: The disk is full, or not ours to write.
     """
     root, settings, seed = jobs[0].root, jobs[0].settings, jobs[0].seed
-    room = _BATCH_BYTES // len(jobs)
+    waits: dict[str, Any] = {
+        "room": _BATCH_BYTES // len(jobs),
+        "patience_s": _COMMIT_S * max(1, len(jobs) / _COMMIT_RUNS),
+    }
     project = signac.init_project(str(root))
     with contextlib.ExitStack() as held:
-        runs = [RunFolder(root, settings, seed=seed, run=job.run, room=room, project=project) for job in jobs]
+        runs = [RunFolder(root, settings, seed=seed, run=job.run, project=project, **waits) for job in jobs]
         folders = {job.run: held.enter_context(folder) for job, folder in zip(jobs, runs, strict=True)}
         folders = {run: folder for run, folder in folders.items() if not folder.finished}
         after = {run: folder.last() for run, folder in folders.items()}
@@ -476,6 +485,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that can change a result."""
+    return dict(_versions())
+
+
+@functools.cache  # every run says it
+def _versions() -> dict[str, str]:
     names = ("vitrify", "numpy", "numba", "llvmlite", "scikit-learn", "freud-analysis", "gsd", "signac")
     known = {"python": ".".join(map(str, sys.version_info[:3]))} | {name: version(name) for name in names}
     with contextlib.suppress(ImportError):

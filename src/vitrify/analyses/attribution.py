@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrify import annotate, attribution, classify, learn, store, workbench
+from vitrify import attribution, classify, learn, store, workbench
 from vitrify.attribution import Baseline, correlation, mean_over_runs
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
@@ -24,7 +24,9 @@ from vitrify.material import Material
 from vitrify.mpnn import MPNN, bond_attention
 from vitrify.potentials import Mixture
 from vitrify.settings import Input, Study, split
+from vitrify.snapshots import Snapshot
 from vitrify.system import Configuration, stream
+from vitrify.trajectories import write
 from vitrify.workbench import Task
 
 Progress = Callable[[str, float, float], None]
@@ -36,7 +38,7 @@ N_RUNS = 8
 _CLASSES = ("liquid", "glass")
 _N_RANDOM = 10  # networks of random weights
 _N_SETTLE = 64  # configurations that settle their averages
-_WRITERS = {"gsd": annotate.write_gsd, "dump": annotate.write_dump, "xyz": annotate.write_extxyz}
+_SUFFIXES = ("gsd", "dump", "xyz")
 
 
 def compute(chosen: Study, out: Path, *, n_workers: int, progress: Progress) -> Entry:
@@ -302,11 +304,9 @@ def _radii(chosen: Study) -> list[float]:
 
 def _names(chosen: Study) -> tuple[str, ...]:
     """Return what the species are called in files: as in the user's, where every format can hold that."""
-    liquid = chosen.simulate.liquid
-    if not isinstance(liquid, Material):
-        return ("A", "B")
-    plain = all(name.isascii() and name.isprintable() and " " not in name for name in liquid.names)
-    return liquid.names if plain else tuple(chr(65 + kind) for kind in range(liquid.n_species))
+    names = chosen.simulate.liquid.names
+    plain = all(name.isascii() and name.isprintable() and " " not in name for name in names)
+    return names if plain else tuple(chr(65 + kind) for kind in range(len(names)))
 
 
 def _write(
@@ -322,13 +322,15 @@ def _write(
     shown = _configurations(tests)
     for label, name in enumerate(_CLASSES):
         frames = [
-            annotate.Annotated(
+            Snapshot(
                 configuration=shown[at],
+                names=species,
+                step=int(tests.run[at]),
                 columns={"attribution": particles[at]}
                 | {field: values[at] for field, values in fields.items() if field != "species"},
-                step=int(tests.run[at]),
+                origin=(0.0,) * shown[at].dimension,
             )
             for at in np.flatnonzero(tests.label == label)
         ]
-        for suffix, write in _WRITERS.items():
-            write(folder / f"{name}.{suffix}", frames, species=species)
+        for suffix in _SUFFIXES:
+            write(folder / f"{name}.{suffix}", frames)
