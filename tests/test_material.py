@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vitrify import analyses, cli, dynamics, imported, lammps, pack, pair_style, store, study, workbench
+from vitrify import analyses, cli, dynamics, imported, lammps, pack, pair_style, plan, store, study, workbench
 from vitrify.imported import Choice, Units, understood
 from vitrify.material import Material, PairStyle
 from vitrify.models import MODELS, suited
@@ -136,6 +136,8 @@ def test_nothing_is_simulated_and_what_needs_energies_says_so(own: tuple[Path, S
     data = workbench.data(chosen, out, replace(task, input="thermal"), n_workers=1, progress=_quiet)
     with pytest.raises(ValueError, match="there are no energies: no potential was named"):
         data.energy("e_pot")
+    with pytest.raises(ValueError, match="a material of your own cannot be: vitrify submit takes it from"):
+        plan.plan(chosen, out, n_workers=1, progress=_quiet)
     changed = chosen.model_dump()
     changed["classify"] |= {"inputs": ("thermal", "inherent"), "baselines": ("e_pot",)}
     with pytest.raises(ValidationError, match=r"inputs must be thermal .* got inherent, e_pot"):

@@ -25,7 +25,6 @@ from jaxtyping import Float, Integer
 from vitrify import cuda, learn
 from vitrify.calibrate import MOST_PARTICLES, Calibration, Engine, Left, calibrate, existing, left
 from vitrify.classify import Training, trainings
-from vitrify.material import Material
 from vitrify.protocols import Bath
 from vitrify.settings import Study, split
 from vitrify.simulate import Simulate
@@ -97,12 +96,10 @@ def plan(study: Study, out: Path, *, n_workers: int, progress: Callable[[str, fl
         progress: Told the parts of the calibration done.
 
     Raises:
-        ValueError: The study is of a user's own material.
+        ValueError: The study is of a user's own material, and not finished.
         store.DamagedFileError: A file of an earlier call cannot be read.
         OSError: The folder beside ``out`` cannot be written.
     """
-    if isinstance(study.simulate.liquid, Material):
-        raise ValueError("vitrify plan calibrates on systems it simulates, and your own material cannot be simulated")
     began = time.perf_counter()
     remaining = left(study, out)
     calibrations = () if remaining.nothing else calibrate(study, remaining, out, n_workers=n_workers, progress=progress)
