@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vitrify import cli, dynamics, imported, store, study, workbench
+from vitrify.analyses import tg
 from vitrify.imported import Choice, Source, Units, understood
 from vitrify.potentials import MIXTURES, energies
 from vitrify.settings import Study, from_toml
@@ -94,6 +95,14 @@ def test_later_commands_work_on_it_and_nothing_is_simulated(own: tuple[Path, Stu
     assert data.run.tolist() == [*range(6)] * 2
     other = chosen.model_copy(update={"seed": 99})  # another split of the same runs
     assert study.simulate(other, out, n_workers=1, progress=_quiet) == spent
+
+
+def test_a_transition_is_looked_for_on_its_energies(own: tuple[Path, Study]) -> None:
+    values = tg.compute(own[1], own[0], n_workers=1, progress=_quiet)
+    assert values["T"] == [2.0, 0.5, 0.1]
+    assert values["mean"] == sorted(values["mean"], reverse=True)
+    assert {row["verdict"].partition(":")[0] for row in values["rows"]} == {"not covered"}  # of three temperatures
+    assert "none of 0 fits supports one" in tg.section(values).sentences[0]
 
 
 def test_the_study_is_of_the_classes(folder: Path, own: tuple[Path, Study]) -> None:
@@ -211,7 +220,7 @@ def test_public_files_are_understood(
 def test_inherent_structures_of_public_files_are_those_of_their_source() -> None:
     for name, mixture, low, high in (("ka3d_s", "ka3d", -7.61, -7.58), ("ka2d_s", "ka2d", -3.70, -3.52)):
         snapshot = next(read(DATA / f"{name}.lammpstrj"))
-        state = imported._state(snapshot, _choice(mixture=MIXTURES[mixture]))
+        state = imported.state_of(snapshot, _choice(mixture=MIXTURES[mixture]))
         assert low - 0.02 < dynamics.minimise(state, dynamics.Fire()).energies.shifted < high + 0.02
 
 

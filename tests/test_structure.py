@@ -78,8 +78,12 @@ def test_the_structure_factor_of_an_ideal_gas_is_one_and_of_a_lattice_its_peaks(
     q, S_lattice = structure.structure_factor(lattice, q_max=10.0, n_bins=30)
     assert q[np.flatnonzero(S_lattice > 1)[0]] == pytest.approx(2 * np.pi, abs=q[1] - q[0])
     assert np.nanmax(S_lattice[q < 6]) < 1e-9
-    with pytest.raises(ValueError, match="equal edges"):
-        structure.structure_factor(_triangular())
+
+
+def test_the_structure_factor_of_a_triangular_lattice_in_its_rectangular_box_has_its_first_peak() -> None:
+    q, S = structure.structure_factor(_triangular(), q_max=10.0, n_bins=50)
+    assert q[np.flatnonzero(S > 1)[0]] == pytest.approx(4 * np.pi / np.sqrt(3), abs=q[1] - q[0])
+    assert np.nanmax(S[q < 7]) < 1e-9
 
 
 def test_the_structure_factor_agrees_with_the_sum_itself() -> None:

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from vitrify.system import Configuration
 from vitrify.views import (
+    COLOURS,
     Graph,
     Image,
     local_descriptors,
@@ -190,6 +191,13 @@ def test_the_logs_picture_has_two_pixel_dots_of_its_colours():
     assert (picture[~orange & ~blue] == 255).all()
 
 
+def test_the_log_picture_has_a_colour_for_each_further_species():
+    places = np.array([[1.0, 1.0], [5.0, 5.0], [8.0, 2.0]])
+    picture = log_picture(Configuration(positions=places, species=np.array([0, 1, 2]), box=np.array([10.0, 10.0])))
+    found = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
+    assert found == {(255, 255, 255), *COLOURS[:3]}
+
+
 def test_an_ideal_gas_has_no_pair_correlation():
     rng = np.random.default_rng(11)
     box = np.array([30.0, 30.0])
@@ -249,8 +257,8 @@ def test_descriptors_of_a_close_packed_crystal_are_known():
 
 
 def test_a_missing_species_is_named():
-    with pytest.raises(ValueError, match="at least two A and two B; got 8 and 0"):
-        local_descriptors(Configuration(positions=np.ones((8, 2)), species=np.zeros(8, int), box=SQUARE))
+    with pytest.raises(ValueError, match=r"at least two particles of each species; got \[7, 1\]"):
+        local_descriptors(Configuration(positions=np.ones((8, 2)), species=np.arange(8) // 7, box=SQUARE))
 
 
 def test_a_free_surface_is_refused():

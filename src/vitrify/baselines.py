@@ -65,16 +65,16 @@ def fit(
 
 def e_pot(data: Labelled) -> Float[np.ndarray, "b 1"]:
     """Return the potential energy per particle of the thermal configuration, in epsilon_AA: a thermometer."""
-    return np.asarray(data.e_pot[:, None])
+    return np.asarray(data.energy("e_pot")[:, None])
 
 
 def e_is(data: Labelled) -> Float[np.ndarray, "b 1"]:
     """Return the inherent-structure energy per particle, in epsilon_AA."""
-    return data.e_is[:, None]
+    return np.asarray(data.energy("e_is")[:, None])
 
 
 def g_r(data: Labelled, *, r_max: float = 4.0, n_bins: int = 80) -> Float[np.ndarray, "b f"]:
-    """Return the three partial pair correlations of each configuration, bin by bin.
+    """Return the partial pair correlations of each configuration, bin by bin.
 
     Args:
         data: Configurations.
@@ -93,7 +93,7 @@ def descriptors(data: Labelled) -> Float[np.ndarray, "b f"]:
     import freud
 
     with freud.parallel.NumThreads(1):  # a small system gains nothing from more, and studies run side by side
-        return np.stack([local_descriptors(configuration)[1] for configuration in _configurations(data)])
+        return np.stack([local_descriptors(one, shells=data.shells)[1] for one in _configurations(data)])
 
 
 def _configurations(data: Labelled) -> Iterator[Configuration]:

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from vitrify import baselines, cuda, dynamics, figures, learn, models, parallel, report, scores, store
 from vitrify.classify import Training, trainings
 from vitrify.dataset import Labelled
+from vitrify.material import Material
 from vitrify.potentials import MIXTURES
 from vitrify.protocols import EVERY, PROTOCOLS
 from vitrify.settings import Study, split
@@ -214,9 +215,15 @@ def calibrate(
         progress: Told the parts done.
 
     Raises:
+        ValueError: The study is of a user's own material.
         OSError: The folder beside ``out`` cannot be written.
     """
     settings = study.simulate
+    if isinstance(settings.liquid, Material):
+        raise ValueError(
+            "the time is calibrated on systems that are simulated, and a material of your own cannot be: "
+            "vitrify submit takes it from --training-min MINUTES"
+        )
     on_card = settings.device == "cuda" and cuda.available()
     size = min(settings.n_particles, MOST_PARTICLES)
     small = _with(settings, n_particles=size, device="cuda" if on_card else "cpu")
@@ -442,6 +449,7 @@ def _moved(frame: Frame, k: int) -> Frame:
     def moved(state: dynamics.State) -> dynamics.State:
         return replace(state, positions=state.positions + np.int32(2**16 * k))
 
+    assert frame.minimum is not None  # what is calibrated has a potential
     minimum = replace(frame.minimum, state=moved(frame.minimum.state))
     return replace(frame, k=k, state=moved(frame.state), minimum=minimum)
 

@@ -7,6 +7,7 @@ source log: ``k = 1`` is the first record of the ramp and ``k = t`` the last, th
 __all__ = [
     "EnergyPair",
     "Ensemble",
+    "Input",
     "Labelled",
     "Nested",
     "Split",
@@ -23,18 +24,33 @@ __all__ = [
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from beartype import beartype
 from jaxtyping import Bool, Float32, Float64, Integer, jaxtyped
 
+from vitrify.material import NO_POTENTIAL
 from vitrify.system import stream
+
+Input = Literal["thermal", "inherent"]
+"""Configurations as they were, or their inherent structures."""
+
+_Array = TypeVar("_Array", bound=np.ndarray)
+
+
+def _known(values: _Array | None, what: str) -> _Array:
+    if values is None:
+        raise ValueError(f"there are no {what}: {NO_POTENTIAL}")
+    return values
 
 
 @jaxtyped(typechecker=beartype)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ensemble:
     """All records of all runs of one cooling protocol, thermal and inherent.
+
+    What needs a potential, inherent structures and all energies, is ``None`` where none is known: see ``inputs``.
 
     Args:
         thermal: Positions as they were during the run, in sigma_AA, of the ``m`` records in ``k``.
@@ -49,20 +65,44 @@ class Ensemble:
         max_force: Largest force left on any particle of the inherent structure.
         converged: Whether the minimiser met its tolerance.
         k: Records whose positions are held, counted from 1; ``None`` means all, so that m = t.
+        shells: Radius of the first shell of species b around species a, in sigma_AA, row a; ``None`` for the model
+            mixtures, whose shells are known.
     """
 
     thermal: Float32[np.ndarray, "r m n d"]
-    inherent: Float32[np.ndarray, "r m n d"]
     species: Integer[np.ndarray, " n"]
     box: Float64[np.ndarray, " d"]
     T: Float64[np.ndarray, " t"]
-    e_pot_unshifted: Float64[np.ndarray, "r t"]
-    e_pot_shifted: Float64[np.ndarray, "r t"]
-    e_is_unshifted: Float64[np.ndarray, "r t"]
-    e_is_shifted: Float64[np.ndarray, "r t"]
-    max_force: Float64[np.ndarray, "r t"]
-    converged: Bool[np.ndarray, "r t"]
+    inherent: Float32[np.ndarray, "r m n d"] | None = None
+    e_pot_unshifted: Float64[np.ndarray, "r t"] | None = None
+    e_pot_shifted: Float64[np.ndarray, "r t"] | None = None
+    e_is_unshifted: Float64[np.ndarray, "r t"] | None = None
+    e_is_shifted: Float64[np.ndarray, "r t"] | None = None
+    max_force: Float64[np.ndarray, "r t"] | None = None
+    converged: Bool[np.ndarray, "r t"] | None = None
     k: Integer[np.ndarray, " m"] | None = None
+    shells: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def n_runs(self) -> int:
+        """Independent runs."""
+        return len(self.thermal)
+
+    def shown(self, name: Input) -> Float32[np.ndarray, "r m n d"]:
+        """Return the positions of one kind of configurations.
+
+        Raises:
+            ValueError: They do not exist.
+        """
+        return self.thermal if name == "thermal" else _known(self.inherent, "inherent structures")
+
+    def energy(self, name: Literal["e_pot", "e_is"]) -> Float64[np.ndarray, "r t"]:
+        """Return an energy per particle of every record, unshifted, in epsilon_AA.
+
+        Raises:
+            ValueError: It is not known.
+        """
+        return _known(self.e_pot_unshifted if name == "e_pot" else self.e_is_unshifted, "energies")
 
     def place(self, name: str, k: int) -> int:
         """Return where on the ``m`` axis record ``k`` is.
@@ -92,7 +132,8 @@ class Labelled:
         label: 1 for glass, 0 for liquid.
         run: Index of the independent run.
         e_pot: Potential energy per particle of the thermal configuration, unshifted.
-        e_is: Inherent-structure energy per particle, unshifted.
+        e_is: Inherent-structure energy per particle, unshifted. Both are ``None`` where no potential is known.
+        shells: As of :class:`Ensemble`.
     """
 
     positions: Float32[np.ndarray, "b n d"]
@@ -100,8 +141,17 @@ class Labelled:
     box: Float64[np.ndarray, " d"]
     label: Integer[np.ndarray, " b"]
     run: Integer[np.ndarray, " b"]
-    e_pot: Float64[np.ndarray, " b"]
-    e_is: Float64[np.ndarray, " b"]
+    e_pot: Float64[np.ndarray, " b"] | None = None
+    e_is: Float64[np.ndarray, " b"] | None = None
+    shells: tuple[tuple[float, ...], ...] | None = None
+
+    def energy(self, name: Literal["e_pot", "e_is"]) -> Float64[np.ndarray, " b"]:
+        """Return an energy per particle, unshifted, in epsilon_AA.
+
+        Raises:
+            ValueError: It is not known.
+        """
+        return _known(self.e_pot if name == "e_pot" else self.e_is, "energies")
 
     def take(self, keep: Bool[np.ndarray, " b"]) -> "Labelled":
         """Return the configurations chosen by a mask."""
@@ -110,8 +160,8 @@ class Labelled:
             positions=self.positions[keep],
             label=self.label[keep],
             run=self.run[keep],
-            e_pot=self.e_pot[keep],
-            e_is=self.e_is[keep],
+            e_pot=None if self.e_pot is None else self.e_pot[keep],
+            e_is=None if self.e_is is None else self.e_is[keep],
         )
 
     @property
@@ -200,18 +250,21 @@ def between(liquids: Ensemble, glasses: Ensemble, *, inherent: bool, k_liquid: i
         )
     liquid, glass = liquids.place("k_liquid", k_liquid), glasses.place("k_glass", k_glass)
 
-    def both(one: np.ndarray, k_one: int, two: np.ndarray, k_two: int) -> np.ndarray:
-        return np.concatenate([one[:, k_one], two[:, k_two]])
+    def both(
+        one: np.ndarray | None, two: np.ndarray | None, k_one: int = k_liquid - 1, k_two: int = k_glass - 1
+    ) -> Any:
+        return None if one is None or two is None else np.concatenate([one[:, k_one], two[:, k_two]])
 
-    one, two = (liquids.inherent, glasses.inherent) if inherent else (liquids.thermal, glasses.thermal)
+    one, two = (ensemble.shown("inherent" if inherent else "thermal") for ensemble in (liquids, glasses))
     return Labelled(
-        positions=both(one, liquid, two, glass),
+        positions=both(one, two, liquid, glass),
         species=liquids.species,
         box=liquids.box,
         label=np.repeat([0, 1], [len(one), len(two)]),
         run=np.concatenate([np.arange(len(one)), np.arange(len(two))]),
-        e_pot=both(liquids.e_pot_unshifted, k_liquid - 1, glasses.e_pot_unshifted, k_glass - 1),
-        e_is=both(liquids.e_is_unshifted, k_liquid - 1, glasses.e_is_unshifted, k_glass - 1),
+        e_pot=both(liquids.e_pot_unshifted, glasses.e_pot_unshifted),
+        e_is=both(liquids.e_is_unshifted, glasses.e_is_unshifted),
+        shells=liquids.shells,
     )
 
 
@@ -268,7 +321,7 @@ def equal_energy(slow: Ensemble, fast: Ensemble, *, tolerance: float = 1e-3, T_g
     References:
         Swanson et al., 2019, doi:10.48550/arXiv.1909.04648: glass and liquid at equal energy
     """
-    of_slow, of_fast = slow.e_is_unshifted.mean(axis=0), fast.e_is_unshifted.mean(axis=0)
+    of_slow, of_fast = slow.energy("e_is").mean(axis=0), fast.energy("e_is").mean(axis=0)
     nearest: tuple[float, int, int] | None = None
     for k_fast in range(len(fast.T), 0, -1):
         cold = fast.T[k_fast - 1]
@@ -296,7 +349,7 @@ def compared(slow: Ensemble, fast: Ensemble, *, k_slow: int, k_fast: int) -> Ene
     Raises:
         ValueError: An ensemble has one run only.
     """
-    e_slow, e_fast = slow.e_is_unshifted[:, k_slow - 1], fast.e_is_unshifted[:, k_fast - 1]
+    e_slow, e_fast = slow.energy("e_is")[:, k_slow - 1], fast.energy("e_is")[:, k_fast - 1]
     if min(len(e_slow), len(e_fast)) < 2:
         raise ValueError(f"each ensemble must have at least 2 runs; got {len(e_slow)} and {len(e_fast)}")
     se_slow, se_fast = (float(e.std(ddof=1) / np.sqrt(len(e))) for e in (e_slow, e_fast))
@@ -334,13 +387,14 @@ def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split | Sequence[
     parts = [split.train, split.validation, split.test] if isinstance(split, Split) else [fold.test for fold in split]
     runs = np.concatenate(parts)
     return Labelled(
-        positions=(ensemble.inherent if inherent else ensemble.thermal)[runs, place],
+        positions=ensemble.shown("inherent" if inherent else "thermal")[runs, place],
         species=ensemble.species,
         box=ensemble.box,
         label=np.concatenate([np.arange(len(part)) % 2 for part in parts]),
         run=runs,
-        e_pot=ensemble.e_pot_unshifted[runs, k - 1],
-        e_is=ensemble.e_is_unshifted[runs, k - 1],
+        e_pot=None if ensemble.e_pot_unshifted is None else ensemble.e_pot_unshifted[runs, k - 1],
+        e_is=None if ensemble.e_is_unshifted is None else ensemble.e_is_unshifted[runs, k - 1],
+        shells=ensemble.shells,
     )
 
 

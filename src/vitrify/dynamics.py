@@ -30,6 +30,7 @@ from jaxtyping import Float, Float32, Int32
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from vitrify import kernels
+from vitrify.material import Material
 from vitrify.potentials import Energies, Liquid, Mixture
 from vitrify.system import Configuration
 
@@ -39,19 +40,24 @@ DESCENT = (0.02, 0.002, 0.1, 0.99, 1.1, 0.5, 5, 0.1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """Positions and velocities of one system in a square or cubic box, A particles first.
+    """Positions and velocities of one system, A particles first.
 
     Args:
-        mixture: The species and their potential.
-        edge: Box edge, in sigma_AA.
-        positions: Fixed point, one box edge being 2**32 units.
+        mixture: The species and their potential; its shape is the box's, square or cubic but for a user's own material.
+        edge: Box edge along x, in sigma_AA.
+        positions: Fixed point, each box edge being 2**32 units.
         velocities: In sigma_AA per unit time.
     """
 
-    mixture: Liquid
+    mixture: Liquid | Material
     edge: float
     positions: Int32[np.ndarray, "n d"]
     velocities: Float32[np.ndarray, "n d"]
+
+    @property
+    def box(self) -> Float[np.ndarray, " d"]:
+        """Edge lengths, in sigma_AA."""
+        return self.edge * self.mixture.shape
 
     @property
     def temperature(self) -> float:
@@ -266,9 +272,9 @@ def check_size(mixture: Mixture, n_particles: int) -> None:
 def configuration(state: State) -> Configuration:
     """Return a state's positions in sigma_AA, with its species and box."""
     return Configuration(
-        positions=state.positions.view(np.uint32) * (state.edge / 2.0**32),
+        positions=state.positions.view(np.uint32) * (state.box / 2.0**32),
         species=state.mixture.species(len(state.positions)),
-        box=np.full(state.mixture.dimension, state.edge),
+        box=state.box,
     )
 
 
@@ -327,7 +333,7 @@ class _Work:
     def __init__(self, state: State, skin: float, room: float) -> None:
         mixture, edge = state.mixture, state.edge
         if not isinstance(mixture, Mixture):
-            raise TypeError(f"{mixture.name} is run by {' or '.join(mixture.engines)}: see vitrify.lammps")
+            raise TypeError(f"{mixture.name} is run by {' or '.join(mixture.engines) or 'nothing'}: see vitrify.lammps")
         n, d = state.positions.shape
         sigma, epsilon = np.array(mixture.sigma), np.array(mixture.epsilon)
         reach = mixture.cutoff * sigma.max()

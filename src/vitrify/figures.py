@@ -29,6 +29,7 @@ from matplotlib.patches import Patch
 
 from vitrify.baselines import BASELINES, ENERGY
 from vitrify.transition import NO_CROSSING
+from vitrify.views import COLOURS
 
 Results = dict[str, Any]
 
@@ -67,7 +68,7 @@ _MARKERS = {
 
 # Okabe & Ito's colours, the green darkened to differ from the red in grey
 _RED, _GREEN, _BLUE, _SKY, _INK, _GREY = "#E0600F", "#00624B", "#0072B2", "#56B4E9", "#222222", "#8A8A8A"
-_ORANGE_A, _BLUE_B = np.array([255, 165, 0]) / 255, np.array([0, 0, 255]) / 255  # the log's colours of A and B
+_SPECIES = np.array(COLOURS) / 255
 
 _REFERENCES = (
     ("true_minima", "reference: true minima, N = 400", "--s", _BLUE),
@@ -86,13 +87,17 @@ def progress_plot(results: Results) -> Figure:
     Args:
         results: ``cooling_curve``, ``tg`` and ``classification`` are drawn.
     """
-    inputs = _inputs(results)
-    figure = Figure(figsize=(3.7 * len(inputs) + 0.5, 6.6), layout="constrained")
+    inputs, has_curve = _inputs(results), "e_is_unshifted" in results["cooling_curve"]
+    figure = Figure(figsize=(max(3.7 * len(inputs) + 0.5, 5.6), 6.6), layout="constrained")
     axes = figure.subplots(2, len(inputs), sharex=True, squeeze=False)
     limits = _score_limits(results, ("accuracy", "auc"))
     for column, name in enumerate(inputs):
         curve, ranking = axes[:, column]
-        _draw_cooling_curve(curve, results)
+        if has_curve:
+            _draw_cooling_curve(curve, results)
+        else:
+            curve.yaxis.set_visible(False)
+            curve.spines[["left", "top", "right"]].set_visible(False)
         curve.set_title(f"({'ab'[column % 2]}) {_INPUT_NAMES.get(name, name)}", fontsize=_TEXT, loc="left")
         accuracy = curve.twinx()
         _style(accuracy)
@@ -105,14 +110,14 @@ def progress_plot(results: Results) -> Figure:
         _tg_band(ranking, results)
         _style(ranking)
         ranking.set_xlabel(_T_LABEL, fontsize=_TEXT)
-        curve.set_ylabel(_ENERGY_LABEL if column == 0 else "", fontsize=_TEXT, color=_GREY)
+        curve.set_ylabel(_ENERGY_LABEL if column == 0 and has_curve else "", fontsize=_TEXT, color=_GREY)
         accuracy.set_ylabel("test accuracy" if column == len(inputs) - 1 else "", fontsize=_TEXT)
         ranking.set_ylabel("AUC" if column == 0 else "", fontsize=_TEXT)
     models = [model for name in inputs for model in _headline_models(results, name)]
     figure.legend(
         handles=_headline_key(results, list(dict.fromkeys(models))),
         loc="outside lower center",
-        ncols=4 if len(models) < 6 else 3,
+        ncols=2 if len(inputs) == 1 else 4 if len(models) < 6 else 3,
         fontsize=_SMALL,
         frameon=False,
     )
@@ -217,7 +222,7 @@ def as_the_network_sees(
     """Return a glass and a liquid side by side, as the network is shown them and as the source log drew them.
 
     Args:
-        image_glass: Coverage by A and by B of each pixel, 255 where full; x runs down, as in ``vitrify.views.Image``.
+        image_glass: Coverage by each species of each pixel, 255 where full; x runs down, as in ``vitrify.views.Image``.
         image_liquid: The same of a liquid.
         log_picture_glass: Red, green and blue, as ``vitrify.views.log_picture`` draws it.
         log_picture_liquid: The same of a liquid.
@@ -237,18 +242,19 @@ def as_the_network_sees(
         ax.set_yticks([])
         for spine in ax.spines.values():
             spine.set(linewidth=0.6, color=_GREY)
-    key = [Patch(fc=_ORANGE_A, label="A (majority)"), Patch(fc=_BLUE_B, label="B")]
-    figure.legend(handles=key, loc="outside lower center", ncols=2, fontsize=_SMALL, frameon=False)
+    names = ("A (majority)", "B") if len(image_glass) == 2 else [chr(65 + place) for place in range(len(image_glass))]
+    key = [Patch(fc=_SPECIES[place % len(_SPECIES)], label=name) for place, name in enumerate(names)]
+    figure.legend(handles=key, loc="outside lower center", ncols=len(key), fontsize=_SMALL, frameon=False)
     return figure
 
 
 def _coloured(image: UInt8[np.ndarray, "c h w"]) -> Float[np.ndarray, "w h 3"]:
-    """Lay A's orange, then B's blue, over white, x to the right and y upwards."""
+    """Lay A's orange, then B's blue and so on, over white, x to the right and y upwards."""
     upright = np.flip(image.transpose(0, 2, 1), axis=1) / 255
     picture = np.ones((*upright.shape[1:], 3))
-    for coverage, colour in zip(upright, (_ORANGE_A, _BLUE_B), strict=False):
+    for place, coverage in enumerate(upright):
         cover = coverage[..., None]
-        picture = picture * (1 - cover) + colour * cover
+        picture = picture * (1 - cover) + _SPECIES[place % len(_SPECIES)] * cover
     return picture
 
 
@@ -304,7 +310,9 @@ def _draw_scores(ax: Axes, rows: Sequence[Results], metric: str) -> None:
         first = min(row["train_k"] for row in of_model)
         series.append((model, _RED, "--", [row for row in of_model if row["train_k"] == first]))
         series.append((model, _GREEN, "-", [row for row in of_model if row["train_k"] == row["test_k"]]))
-    dodge = min(_DODGE, _WIDEST / len(series))
+    hottest = max(row["test_T"] for row in rows)
+    scale = 1.0 if hottest > 0.9 else hottest / 2  # a material in units of its own may be a glass at T = 0.05
+    dodge = scale * min(_DODGE, _WIDEST / len(series))
     for place, (model, colour, line, unsorted) in enumerate(series):
         chosen = sorted(unsorted, key=lambda row: row["test_T"])
         T = np.array([row["test_T"] for row in chosen]) + dodge * (place - (len(series) - 1) / 2)
@@ -324,7 +332,7 @@ def _draw_scores(ax: Axes, rows: Sequence[Results], metric: str) -> None:
             zorder=3,
         )
         bars.set_alpha(0.5)
-    ax.set_xlim(-0.03, max(2.05, *(row["test_T"] + 0.1 for row in rows)))
+    ax.set_xlim(-0.03 * scale, max(2.05 * scale, hottest + 0.1 * scale))
 
 
 def _draw_cooling_curve(ax: Axes, results: Results) -> None:
@@ -402,10 +410,11 @@ def _headline_key(results: Results, models: Sequence[str]) -> list[Line2D | Patc
     ]
     if {"e_pot", "e_is"} <= set(models):
         markers[-1].set_label("energy alone: potential (a), $e_{IS}$ (b)")
-    curve = Line2D([], [], color=_GREY, lw=1.3, label="mean $e_{IS}$ (left axis)")
+    has_curve = "e_is_unshifted" in results["cooling_curve"]
+    curve = [Line2D([], [], color=_GREY, lw=1.3, label="mean $e_{IS}$ (left axis)")] if has_curve else []
     references = [
         Line2D([], [], color=colour, ls=line[:-1], marker=line[-1], lw=0.8, ms=2.6, mfc="white", label=label)
         for key, label, line, colour in _REFERENCES
         if key in results["reference"]
     ]
-    return [*_training_key(results), *_tg_key(results), *markers, curve, *references]
+    return [*_training_key(results), *_tg_key(results), *markers, *curve, *references]

@@ -3,12 +3,27 @@
 Each file is of one run. Its frames have one temperature, given by the user or by the path, or each the one that the
 file says. A record is a temperature: record 1 is the hottest, and frames of equal temperature follow each other as in
 their file. All runs must have all records. The particles interact by a mixture of :mod:`vitrify.potentials`, by which
-energies and inherent structures are computed.
+energies and inherent structures are computed; or they are a material of the user's own, of which the files say the
+species, their numbers and the shape of the box, and which has energies only where the user names a pair style.
 """
 
-__all__ = ["LABELS", "UNITS", "Choice", "Source", "Survey", "Units", "keep", "survey", "understood"]
+__all__ = [
+    "LABELS",
+    "UNITS",
+    "Choice",
+    "Source",
+    "Survey",
+    "Units",
+    "keep",
+    "material",
+    "minimised",
+    "state_of",
+    "survey",
+    "understood",
+]
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,12 +37,16 @@ from typing import Any
 import numpy as np
 from scipy import constants
 
-from vitrify import dynamics, parallel, store
-from vitrify.potentials import MIXTURES, Mixture
+from vitrify import dynamics, pair_style, parallel, store
+from vitrify.material import Material, PairStyle
+from vitrify.models import suited
+from vitrify.potentials import Energies, Mixture
 from vitrify.protocols import Imported
 from vitrify.settings import Study
 from vitrify.simulate import Frame, Simulate
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
+from vitrify.structure import first_shells
+from vitrify.system import Configuration
 from vitrify.trajectories import read
 
 LABELS = ("class", "T", "rate", "run")
@@ -41,6 +60,8 @@ UNITS = {
 """Boltzmann's constant in the unit of energy per kelvin of LAMMPS's unit styles; 1 where T is in that unit."""
 
 _EDGES = 1e-5  # relative difference of boxes that are one: what six digits in a file leave
+_APART = (0.6, 1.8)  # mean distance of neighbours, in sigma_AA, that the networks' defaults are made for
+_N_SHELL_RUNS = 16  # runs whose coldest records say where the shells are
 
 Progress = Callable[[str, float, float], None]
 
@@ -77,13 +98,13 @@ class Units:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """How files are read: what the user says of them, the mixture, the units, and which frames are taken.
+    """How files are read: what the user says of them, what they are of, the units, and which frames are taken.
 
     ``every`` takes each frame whose number is a multiple of it; 0 takes the last alone.
     """
 
     told: Told
-    mixture: Mixture
+    mixture: Mixture | Material
     units: Units
     every: int = 0
 
@@ -128,6 +149,47 @@ def understood(files: Sequence[str], *, pattern: str | None, given: dict[str, st
     return sources
 
 
+def material(sources: Sequence[Source], told: Told, units: Units, potential: PairStyle | None) -> Material:
+    """Return what the first frame of the first file is of; its shells are guesses until all files are read.
+
+    Args:
+        sources: The files.
+        told: What the user says of them.
+        units: The user's units.
+        potential: The potential, tried on the frame, if the user names one.
+
+    Raises:
+        BadTrajectoryError: The frame is damaged, or no such thing as can be imported.
+        OSError: The file cannot be read.
+        RuntimeError: LAMMPS cannot apply the potential.
+    """
+    snapshot = next(read(sources[0].path, told))
+    shown, place = snapshot.configuration, _place(snapshot)
+    counts = np.bincount(shown.species, minlength=len(snapshot.names)).tolist()
+    few = [name for name, count in zip(snapshot.names, counts, strict=True) if count < 2]
+    if few:
+        raise BadTrajectoryError(f"{place}: there must be at least two particles of each species; {few[0]} has fewer")
+    apart = float(shown.density ** (-1 / shown.dimension)) / units.sigma
+    if not _APART[0] < apart < _APART[1]:
+        raise BadTrajectoryError(
+            f"{place}: particles are {apart:.3g} apart where neighbours should be about 1: say what 1 is in the file's "
+            f"unit of length, such as --sigma {apart * units.sigma:.2g}"
+        )
+    n = len(snapshot.names)
+    found = Material(
+        names=snapshot.names,
+        counts=tuple(counts),
+        aspect=tuple((shown.box / shown.box[0]).tolist()),
+        radius=(0.55 * apart,) * n,
+        shells=((1.5 * apart,) * n,) * n,
+        potential=potential,
+    )
+    state = state_of(snapshot, Choice(told=told, mixture=found, units=units))
+    if potential is not None:
+        pair_style.evaluate(state, dynamics.Fire(max_evaluations=1))
+    return found
+
+
 def survey(sources: Sequence[Source], choice: Choice) -> list[Survey]:
     """Return what the first frame of every file shows, reading no more.
 
@@ -146,7 +208,7 @@ def survey(sources: Sequence[Source], choice: Choice) -> list[Survey]:
                 n_particles=len(state.positions),
                 dimension=choice.mixture.dimension,
                 composition=dict(zip(snapshot.names, kinds.tolist(), strict=True)),
-                density=len(state.positions) / state.edge**choice.mixture.dimension,
+                density=len(state.positions) / float(state.box.prod()),
                 T=T,
             )
         )
@@ -187,7 +249,7 @@ def keep(sources: Sequence[Source], choice: Choice, out: Path, *, n_workers: int
         def tick(amount: float) -> None:
             nonlocal n_done
             n_done += int(amount)
-            progress("minimise", n_done, n_records)
+            progress("minimise" if settings.liquid.has_potential else "keep", n_done, n_records)
 
         parallel.spread(_keep_run, jobs, n_workers=n_workers, progress=tick)
         shutil.rmtree(staged)
@@ -219,6 +281,7 @@ class _Record:
     T: float
     edge: float
     n: int
+    frame: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,29 +351,53 @@ def state_of(snapshot: Snapshot, choice: Choice) -> dynamics.State:
     style = snapshot.attributes.get("units", choice.units.style)
     problem = None
     if d != mixture.dimension:
-        problem = f"it has {d} dimensions, and {mixture.name} {mixture.dimension}: say --dimension if z misleads"
-    elif np.ptp(configuration.box) > _EDGES * configuration.box.max():
-        problem = f"the box must be a square or cube; got {configuration.box.tolist()}"
+        own = mixture.name if isinstance(mixture, Mixture) else "the first file"
+        problem = f"it has {d} dimensions, and {own} {mixture.dimension}: say --dimension if z misleads"
+    elif np.abs(configuration.box / configuration.box[0] - mixture.shape).max() > _EDGES * mixture.shape.max():
+        wanted = "a square or cube"
+        if isinstance(mixture, Material):
+            wanted = f"of the first file's shape, {' : '.join(f'{edge:.6g}' for edge in mixture.shape)}"
+        problem = f"the box must be {wanted}; got {configuration.box.tolist()}"
     elif configuration.periodic is not None:
         problem = "all boundaries must be periodic"
     elif style != choice.units.style:
         problem = f"the file says its units are {style}: say --units {style}"
-    elif not np.array_equal(np.sort(configuration.species), mixture.species(n)):
-        counts = dict(zip(snapshot.names, np.bincount(configuration.species).tolist(), strict=False))
-        problem = (
-            f"{mixture.name} of {n} particles has {int((mixture.species(n) == 0).sum())} A, then B; got {counts}: "
-            "say --species A-NAME B-NAME if they are the other way round"
-        )
     if problem is not None:
         raise BadTrajectoryError(f"{_place(snapshot)}: {problem}")
-    order = np.argsort(configuration.species, kind="stable")
+    kinds = _kinds(snapshot, mixture)
+    order = np.argsort(kinds, kind="stable")
     fraction = (configuration.positions / configuration.box)[order]
+    edge = configuration.box[0] if isinstance(mixture, Material) else configuration.box.mean()
     return dynamics.State(
         mixture=mixture,
-        edge=float(configuration.box.mean()) / choice.units.sigma,
+        edge=float(edge) / choice.units.sigma,
         positions=dynamics.fixed_point(fraction),
         velocities=np.zeros((n, d), np.float32),
     )
+
+
+def _kinds(snapshot: Snapshot, mixture: Mixture | Material) -> np.ndarray:
+    """Return the species of a frame's particles in the mixture, whose composition it must have."""
+    species, n = snapshot.configuration.species, len(snapshot.configuration.species)
+    counts = dict(zip(snapshot.names, np.bincount(species, minlength=len(snapshot.names)).tolist(), strict=False))
+    if isinstance(mixture, Mixture):
+        if not np.array_equal(np.sort(species), mixture.species(n)):
+            raise BadTrajectoryError(
+                f"{_place(snapshot)}: {mixture.name} of {n} particles has {int((mixture.species(n) == 0).sum())} A, "
+                f"then B; got {counts}: say --species A-NAME B-NAME if they are the other way round"
+            )
+        return np.asarray(species)
+    unknown = [name for name, count in counts.items() if count and name not in mixture.names]
+    if unknown:
+        raise BadTrajectoryError(
+            f"{_place(snapshot)}: species {unknown[0]!r} is not one of the first file's, {', '.join(mixture.names)}"
+        )
+    found = [counts.get(name, 0) for name in mixture.names]
+    if found != list(mixture.counts):
+        wanted = dict(zip(mixture.names, mixture.counts, strict=True))
+        raise BadTrajectoryError(f"{_place(snapshot)}: every frame must hold {wanted}, as the first file; got {counts}")
+    order = [mixture.names.index(name) if name in mixture.names else -1 for name in snapshot.names]
+    return np.asarray(np.array(order)[species])
 
 
 def _stage(sources: Sequence[Source], choice: Choice, staged: Path, progress: Progress) -> dict[str, list[_Record]]:
@@ -323,7 +410,9 @@ def _stage(sources: Sequence[Source], choice: Choice, staged: Path, progress: Pr
             path = staged / f"{place}-{number}.npy"
             np.save(path, state.positions)
             T = _temperature(snapshot, source, choice.units)
-            record = _Record(path=path, source=source, T=T, edge=state.edge, n=len(state.positions))
+            record = _Record(
+                path=path, source=source, T=T, edge=state.edge, n=len(state.positions), frame=snapshot.frame
+            )
             runs.setdefault(source.run, []).append(record)
     progress("read", len(sources), len(sources))
     natural = sorted(runs, key=lambda run: [(len(part), part) if part.isdecimal() else (0, part)
@@ -357,13 +446,31 @@ def _settings(records: dict[str, list[_Record]], choice: Choice) -> Simulate:
         for record in one:
             if record.n != first[0].n or abs(record.edge / first[0].edge - 1) > _EDGES:
                 raise BadTrajectoryError(
-                    f"{record.source.path}: {record.n} particles in a box of {record.edge:g}, and {first[0].n} in "
-                    f"{first[0].edge:g} in {first[0].source.path}: all must be the same"
+                    f"{record.source.path}, frame {record.frame}: {record.n} particles in a box of "
+                    f"{record.edge:g}, and {first[0].n} in {first[0].edge:g} in {first[0].source.path}: all must "
+                    "be the same"
                 )
             digest.update(f"{run} {record.T!r} {record.edge!r}\n".encode())
             digest.update(np.load(record.path).tobytes())
-    course = Imported(digest=digest.hexdigest(), edge=first[0].edge, T=tuple(record.T for record in first))
+    own = _measured(choice.mixture, records) if isinstance(choice.mixture, Material) else None
+    T = tuple(record.T for record in first)
+    course = Imported(digest=digest.hexdigest(), edge=first[0].edge, T=T, material=own)
     return Simulate(mixture=choice.mixture.name, n_particles=first[0].n, n_runs=len(records), imported=course)
+
+
+def _measured(own: Material, records: dict[str, list[_Record]]) -> Material:
+    """Return a material with the first shells that the coldest records show, and discs a little wider than touching."""
+    coldest = [
+        Configuration(
+            positions=np.load(one[-1].path).view(np.uint32) * (one[-1].edge * own.shape / 2.0**32),
+            species=own.species(one[-1].n),
+            box=one[-1].edge * own.shape,
+        )
+        for one in list(records.values())[:_N_SHELL_RUNS]
+    ]
+    peaks, shells = first_shells(coldest)
+    radius = [round(0.55 * float(peak), 4) for peak in np.diag(peaks)]
+    return own.model_copy(update={"radius": tuple(radius), "shells": tuple(map(tuple, shells.round(4).tolist()))})
 
 
 def _listed(records: Sequence[_Record]) -> str:
@@ -399,7 +506,9 @@ def _study(settings: Simulate, name: str, classes: dict[str, list[int]]) -> str:
     liquids = classes["liquid"]
     chosen = sorted({liquids[round(place)] for place in np.linspace(0, len(liquids) - 1, min(5, len(liquids)))})
     control = classes["glass"][-3:-1] if len(classes["glass"]) > 2 else []
-    kinds = ["cnn", "mpnn"] if MIXTURES[settings.mixture].dimension == 2 else ["mpnn"]
+    kinds = ["cnn", "mpnn"] if settings.liquid.dimension == 2 else ["mpnn"]
+    known = settings.liquid.has_potential
+    shown = "" if known else 'inputs = ["thermal"]\nbaselines = ["g_r", "descriptors"]\n'
     text = f"""# Written by vitrify import: change what you like below [simulate.imported].
 name = "{re.sub(r"[^A-Za-z0-9_.-]", "_", name)}"
 seed = 1
@@ -413,9 +522,9 @@ n_runs = {settings.n_runs}
 digest = "{course.digest}"
 edge = {course.edge!r}
 T = {list(course.T)}
-
+{"" if course.material is None else _table("simulate.imported.material", course.material.model_dump())}
 [classify]
-k_glass = {classes["glass"][-1]}
+{shown}k_glass = {classes["glass"][-1]}
 k = {chosen}
 k_transfer = {chosen[0]}
 control = {control}
@@ -423,38 +532,58 @@ null = {str(settings.n_runs >= 16).lower()}
 validation = 0.25
 test = 0.25
 """
-    text += "".join(f'\n[[models]]\nkind = "{kind}"\n' for kind in kinds)
+    for kind in kinds:
+        text += f'\n[[models]]\nkind = "{kind}"\n'
+        changed = suited(kind, settings.liquid).model_dump(exclude_unset=True, exclude={"kind"})
+        text += "".join(f"{name} = {_toml(value)}\n" for name, value in changed.items())
     Study.model_validate(tomllib.loads(text))
     return text
 
 
+def _table(name: str, values: dict[str, Any]) -> str:
+    """Return a table of TOML."""
+    return "\n".join(["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items()), ""])
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML's words, which but for tables are JSON's."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _keep_run(job: _Job, tick: parallel.Tick) -> None:
-    """Compute energies and inherent structures of a run's records and keep them."""
+    """Compute energies and inherent structures of a run's records, where there is a potential, and keep them."""
     settings, course = job.settings, job.settings.imported
-    mixture = MIXTURES[settings.mixture]
+    liquid = settings.liquid
     assert course is not None
-    assert isinstance(mixture, Mixture)
+    assert isinstance(liquid, Mixture | Material)
     with store.RunFolder(job.root, settings, seed=0, run=job.run) as folder:
         for k, (path, T) in enumerate(zip(job.files, course.T, strict=True), 1):
             positions = np.load(path)
             state = dynamics.State(
-                mixture=mixture,
+                mixture=liquid,
                 edge=course.edge,
                 positions=positions,
                 velocities=np.zeros(positions.shape, np.float32),
             )
-            minimum = dynamics.minimise(state, settings.minimise)
+            energies, minimum = minimised(state, settings.minimise) if liquid.has_potential else (None, None)
             unknown = replace(state, velocities=np.full(positions.shape, np.nan, np.float32))
             folder.append(
-                Frame(
-                    k=k,
-                    T=T,
-                    state=unknown,
-                    energies=dynamics.energies(state),
-                    minimum=minimum,
-                    simulate_s=0.0,
-                    minimise_s=0.0,
-                )
+                Frame(k=k, T=T, state=unknown, energies=energies, minimum=minimum, simulate_s=0.0, minimise_s=0.0)
             )
             tick(1)
         folder.finish()
+
+
+def minimised(state: dynamics.State, fire: dynamics.Fire) -> tuple[Energies, dynamics.Minimum]:
+    """Return the energies of a state and its inherent structure, by its mixture or by the user's pair style.
+
+    Raises:
+        ValueError: There is no potential.
+        FileNotFoundError: The potential is a pair style, and LAMMPS is not installed.
+        RuntimeError: LAMMPS has failed.
+    """
+    if isinstance(state.mixture, Material):
+        return pair_style.evaluate(state, fire)
+    return dynamics.energies(state), dynamics.minimise(state, fire)

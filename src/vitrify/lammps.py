@@ -16,7 +16,18 @@ References:
     Berendsen et al., 1984, doi:10.1063/1.448118 (barostat)
 """
 
-__all__ = ["advance", "available", "check_size", "energies", "minimise", "on", "run", "start", "write_data"]
+__all__ = [
+    "advance",
+    "available",
+    "check_size",
+    "energies",
+    "execute",
+    "minimise",
+    "on",
+    "run",
+    "start",
+    "write_data",
+]
 
 import atexit
 import functools
@@ -37,6 +48,7 @@ import numpy as np
 
 from vitrify import potentials
 from vitrify.dynamics import Fire, Minimum, State, configuration, fixed_point, shuffled_lattice
+from vitrify.material import Material
 from vitrify.potentials import Energies, Liquid, StillingerWeber
 from vitrify.system import Configuration
 
@@ -119,7 +131,7 @@ def advance(
         commands += f"fix bath all temp/csvr {T_from:.17g} {T_to:.17g} {tau:.17g} {seed}\n"
     if pressure is not None and tau is not None:
         held = f"{pressure[0]:.17g} {pressure[1]:.17g} {_PRESSURE_TIME * tau:.17g}"
-        commands += f"fix piston all press/berendsen iso {held} modulus {state.mixture.bulk_modulus:.17g}\n"
+        commands += f"fix piston all press/berendsen iso {held} modulus {_liquid(state).bulk_modulus:.17g}\n"
     commands += f"thermo {max(n_steps, 1)}\nrun {n_steps}\n{_WRITE}"
     return _end(state, commands, dt=dt, n_processes=n_processes)[0]
 
@@ -150,11 +162,11 @@ def minimise(state: State, fire: Fire, *, n_processes: int = 1) -> Minimum:
     )
     end, printed = _end(replace(state, velocities=np.zeros_like(state.velocities)), commands, n_processes=n_processes)
     seen = configuration(end)
-    left = potentials.forces(seen, state.mixture)
+    left = potentials.forces(seen, _liquid(state))
     rms, max_force = float(np.sqrt((left**2).mean())), float(np.sqrt((left**2).sum(axis=1).max()))
     return Minimum(
         state=end,
-        energies=potentials.energies(seen, state.mixture),
+        energies=potentials.energies(seen, _liquid(state)),
         max_force=max_force,
         n_evaluations=int(re.findall(r"Iterations, force evaluations = \d+ (\d+)", printed)[-1]),
         converged=rms < fire.force_rms and max_force < fire.force_max,
@@ -163,7 +175,7 @@ def minimise(state: State, fire: Fire, *, n_processes: int = 1) -> Minimum:
 
 def energies(state: State) -> Energies:
     """Return the potential energy per particle of a state under both conventions, in double precision."""
-    return potentials.energies(configuration(state), state.mixture)
+    return potentials.energies(configuration(state), _liquid(state))
 
 
 def check_size(mixture: Liquid, n_particles: int) -> None:
@@ -227,6 +239,21 @@ def run(
     head = _HEAD.format(d=configuration.dimension, potential=potential, skin=skin, dt=dt)
     script = folder / "in.lmp"
     script.write_text(head + commands, encoding="utf-8")
+    return execute(script, n_processes=n_processes)
+
+
+def execute(script: Path, *, n_processes: int = 1) -> str:
+    """Return what LAMMPS prints when it runs a script, in the script's folder.
+
+    Args:
+        script: In LAMMPS's own language.
+        n_processes: MPI processes.
+
+    Raises:
+        FileNotFoundError: LAMMPS is not installed, or ``mpiexec`` where it is needed.
+        FloatingPointError: The system has blown up.
+        RuntimeError: LAMMPS has failed otherwise; its own words are quoted.
+    """
     with _turn:
         try:
             return _process(n_processes).run(script)
@@ -261,6 +288,13 @@ def write_data(
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _liquid(state: State) -> Liquid:
+    """Return what a state is of, where it can be simulated."""
+    if isinstance(state.mixture, Material):
+        raise TypeError("a user's own material is not simulated: see vitrify.pair_style")
+    return state.mixture
+
+
 def _end(state: State, commands: str, *, dt: float = 0.005, n_processes: int) -> tuple[State, str]:
     """Return the state that ``commands`` write, and what LAMMPS printed."""
     d = state.mixture.dimension
@@ -268,7 +302,13 @@ def _end(state: State, commands: str, *, dt: float = 0.005, n_processes: int) ->
         folder = Path(name)
         velocities = state.velocities.astype(float)
         printed = run(
-            folder, configuration(state), state.mixture, commands, velocities=velocities, dt=dt, n_processes=n_processes
+            folder,
+            configuration(state),
+            _liquid(state),
+            commands,
+            velocities=velocities,
+            dt=dt,
+            n_processes=n_processes,
         )
         lines = (folder / "end.txt").read_text(encoding="utf-8").splitlines()
     lowest, highest = (float(word) for word in lines[5].split())

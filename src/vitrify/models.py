@@ -16,14 +16,15 @@ __all__ = [
     "Network",
     "Shallow",
     "Swanson2018",
+    "suited",
 ]
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Protocol, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 from vitrify.cnn import CNN, Swanson2018
@@ -74,5 +75,32 @@ class Model(Protocol):
 
 Network = Annotated[CNN | Swanson2018 | MPNN | DeepSet | Shallow | Logistic, Field(discriminator="kind")]
 """Settings of any network, told apart by ``kind``."""
+
+
+class Kinds(Protocol):
+    """What a network must know of the particles it looks at: a mixture, or a user's own material."""
+
+    @property
+    def n_species(self) -> int:
+        """Number of species."""
+        ...
+
+
+def suited(kind: str, particles: Kinds) -> Network:
+    """Return the settings of a kind of network, its defaults but for the species of the particles.
+
+    Args:
+        kind: Key of `MODELS`.
+        particles: What it will look at; a user's own material has a ``radius`` for the disc of each species.
+    """
+    n, radius = particles.n_species, getattr(particles, "radius", None)
+    if radius is None:
+        return _checked({"kind": kind})
+    own: dict[str, dict[str, Any]] = {"cnn": {"view": {"radius": radius}}, "mpnn": {"n_species": n}, "swanson2018": {}}
+    return _checked({"kind": kind} | own.get(kind, {"view": {"n_species": n}}))
+
+
+_checked: Callable[[Any], Network] = TypeAdapter[Network](Network).validate_python
+
 
 MODELS = {model.model_fields["kind"].default: model for model in get_args(get_args(Network)[0])}

@@ -134,7 +134,7 @@ def _domain(
     n_workers: int,
     progress: Progress,
 ) -> domain.Domain:
-    positions, done = getattr(ensemble, name), 0.0
+    positions, done = ensemble.shown(name), 0.0
 
     def tick(amount: float) -> None:
         nonlocal done

@@ -25,7 +25,6 @@ from jaxtyping import Float, Integer
 from vitrify import cuda, learn
 from vitrify.calibrate import MOST_PARTICLES, Calibration, Engine, Left, calibrate, existing, left
 from vitrify.classify import Training, trainings
-from vitrify.potentials import MIXTURES
 from vitrify.protocols import Bath
 from vitrify.settings import Study, split
 from vitrify.simulate import Simulate
@@ -97,6 +96,7 @@ def plan(study: Study, out: Path, *, n_workers: int, progress: Callable[[str, fl
         progress: Told the parts of the calibration done.
 
     Raises:
+        ValueError: The study is of a user's own material, and not finished.
         store.DamagedFileError: A file of an earlier call cannot be read.
         OSError: The folder beside ``out`` cannot be written.
     """
@@ -326,7 +326,7 @@ def _figures(study: Study, remaining: Left) -> list[float]:
         return []
     planned = trainings(study)
     drawn = [_CURVE, *(_CLASSIFIERS if planned else ())]
-    if MIXTURES[study.simulate.mixture].dimension == 2:
+    if study.simulate.liquid.dimension == 2:
         drawn += [_PICTURES] * len(study.classify.inputs)
     return drawn + [1.0 for one in planned if one.model is not None]
 

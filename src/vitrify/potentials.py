@@ -50,6 +50,10 @@ class Mixture:
     """
 
     engines: ClassVar[tuple[str, ...]] = ("vitrify", "lammps")
+    has_potential: ClassVar[bool] = True
+    n_species: ClassVar[int] = 2
+    names: ClassVar[tuple[str, ...]] = ("A", "B")
+    shells: ClassVar[None] = None
     name: str
     dimension: int
     fraction_A: float
@@ -64,6 +68,11 @@ class Mixture:
     def reach(self) -> float:
         """Largest distance at which two particles interact, in sigma_AA."""
         return self.cutoff * float(np.max(self.sigma))
+
+    @property
+    def shape(self) -> Float[np.ndarray, " d"]:
+        """Box edges in units of the first."""
+        return np.ones(self.dimension)
 
     def species(self, n_particles: int) -> Integer[np.ndarray, " n"]:
         """Return the species of ``n_particles``, A first."""
@@ -99,6 +108,10 @@ class StillingerWeber:
     """
 
     engines: ClassVar[tuple[str, ...]] = ("lammps",)
+    has_potential: ClassVar[bool] = True
+    n_species: ClassVar[int] = 1
+    names: ClassVar[tuple[str, ...]] = ("A",)
+    shells: ClassVar[None] = None
     dimension: ClassVar[int] = 3
     name: str
     A: float
@@ -120,6 +133,11 @@ class StillingerWeber:
     def reach(self) -> float:
         """Largest distance at which two particles interact, in sigma."""
         return self.cutoff
+
+    @property
+    def shape(self) -> Float[np.ndarray, " 3"]:
+        """Box edges in units of the first."""
+        return np.ones(3)
 
     @property
     def kelvin(self) -> float:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from vitrify import dynamics
-from vitrify.imported import Choice, Units, state_of
+from vitrify.imported import Choice, Units, minimised, state_of
+from vitrify.material import Material
 from vitrify.packed import Packed, Verdict
-from vitrify.potentials import MIXTURES, Mixture
+from vitrify.potentials import Mixture
+from vitrify.simulate import Simulate
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
 from vitrify.system import Configuration
 from vitrify.trajectories import read, write
@@ -129,10 +131,10 @@ def looked_at(snapshot: Snapshot, model: Packed, told: Told, units: Units) -> tu
     configuration, order = reduced(snapshot, units)
     if model.card["input"] == "thermal":
         return configuration, order
-    mixture = MIXTURES[model.card["mixture"]]
-    assert isinstance(mixture, Mixture)
+    mixture = Simulate.model_validate(model.card["study"]["simulate"]).liquid
+    assert isinstance(mixture, Mixture | Material)
     state = state_of(snapshot, Choice(told=told, mixture=mixture, units=units))
-    return dynamics.configuration(dynamics.minimise(state, dynamics.Fire()).state), order
+    return dynamics.configuration(minimised(state, dynamics.Fire())[1].state), order
 
 
 def _judge(

@@ -74,8 +74,8 @@ def shuffled(species: Integer[np.ndarray, " n"], *, rng: np.random.Generator) ->
 
 
 def swapped(species: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
-    """Return A for B and B for A."""
-    return 1 - species
+    """Return A for B and B for A; of more species the last for the first and so on."""
+    return np.asarray(species.max() - species)
 
 
 def noisy(

@@ -42,6 +42,8 @@ from pydantic import (
     model_validator,
 )
 
+from vitrify.material import Material
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 EVERY = 20
@@ -346,8 +348,13 @@ class Imported(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the configurations")
-    edge: PositiveFloat = Field(description="Box edge of every record")
+    edge: PositiveFloat = Field(description="Box edge of every record, along x")
     T: tuple[PositiveFloat, ...] = Field(min_length=1, description="Temperature of each record")
+    material: Material | None = Field(None, description="What it is of, where it is of no model liquid")
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_none(write(self))
 
     def bath(self) -> Bath:
         """Return a course that is at each record's temperature; its steps have no meaning."""

@@ -36,6 +36,7 @@ from matplotlib.figure import Figure
 
 from vitrify import figures, learning_figures
 from vitrify.baselines import BASELINES
+from vitrify.material import NO_POTENTIAL
 from vitrify.parallel import spread as spread_over_processes
 from vitrify.transition import TgEstimate, spread
 
@@ -111,6 +112,7 @@ def conclusions(results: Results) -> list[str]:
         results: The contents of ``results.json``.
     """
     parts: tuple[Callable[[Results], list[str]], ...] = (
+        _left_out,
         _thermometer,
         _networks_on_thermal,
         _networks_against_energy,
@@ -172,7 +174,9 @@ def write(
 def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawing]:
     """Return the figures of the study itself."""
     scores, curve = _score_columns(results["classification"]), _curve_columns(results["cooling_curve"])
-    drawings = [Drawing(name="cooling_curve", draw=figures.cooling_curve, values=(results,), data=curve)]
+    drawings = []
+    if "e_is_unshifted" in results["cooling_curve"]:
+        drawings.append(Drawing(name="cooling_curve", draw=figures.cooling_curve, values=(results,), data=curve))
     if scores:
         drawings.append(Drawing(name="progress", draw=figures.progress_plot, values=(results,), data=scores))
     drawings += [
@@ -228,6 +232,15 @@ def save(figure: Figure, folder: Path, name: str, data: Mapping[str, Sequence]) 
         writer.writerow(data)
         writer.writerows(zip_longest(*data.values(), fillvalue=""))
         (folder / f"{name}.csv").write_text(text.getvalue(), encoding="utf-8")
+
+
+def _left_out(results: Results) -> list[str]:
+    if results["minimiser"] is not None:
+        return []
+    return [
+        f"Without energies and inherent structures: {NO_POTENTIAL}. Left out are the cooling curve, Tg by two lines, "
+        "and the energy beside the classifiers; what they read may be the temperature alone."
+    ]
 
 
 def _thermometer(results: Results) -> list[str]:
@@ -448,6 +461,8 @@ def _reference(results: Results) -> list[str]:
 
 def _minimiser(results: Results) -> list[str]:
     m = results["minimiser"]
+    if m is None:
+        return []
     if m["n_unconverged"] == 0:
         return [f"All {m['n_records']} minimisations converged; the largest force left is {m['max_force']:.2g}."]
     return [
@@ -519,7 +534,7 @@ def weights_columns(weights: Results) -> dict[str, Sequence]:
 
 
 def _curve_columns(curve: Results) -> dict[str, Sequence]:
-    energies = ("e_is_unshifted", "e_is_shifted", "e_pot")
+    energies = [name for name in ("e_is_unshifted", "e_is_shifted", "e_pot") if name in curve]
     return {"T": curve["T"]} | {f"{name}_{part}": curve[name][part] for name in energies for part in ("mean", "se")}
 
 

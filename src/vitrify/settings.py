@@ -11,9 +11,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from vitrify import learn
-from vitrify.dataset import Split, split_runs
+from vitrify.dataset import Input, Split, split_runs
+from vitrify.material import NO_POTENTIAL
 from vitrify.models import CNN, MODELS, MPNN, Network
-from vitrify.potentials import MIXTURES
 from vitrify.protocols import Cool
 from vitrify.simulate import Simulate
 from vitrify.space import Sweep
@@ -24,8 +24,6 @@ SHIPPED = tuple(
     sorted(entry.name.removesuffix(".toml") for entry in _STUDIES.iterdir() if entry.name.endswith(".toml"))
 )
 """Names of the studies that come with the package."""
-
-Input = Literal["thermal", "inherent"]
 
 
 class Classify(BaseModel):
@@ -114,6 +112,19 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _energies_exist(self) -> Self:
+        if not self.simulate.liquid.has_potential:
+            unknown = sorted({*self.classify.inputs} - {"thermal"}) + sorted(
+                {*self.classify.baselines} & {"e_is", "e_pot"}
+            )
+            if unknown:
+                raise ValueError(
+                    f"classify: inputs must be thermal and baselines without energies, for {NO_POTENTIAL}; "
+                    f"got {', '.join(unknown)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _records_exist(self) -> Self:
         last, protocol = self.simulate.bath.n_frames, self.simulate.protocol
         choices = ("k_glass", "k", "k_transfer", "control")
@@ -130,7 +141,7 @@ class Study(BaseModel):
         kinds = [model.kind for model in self.models]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"models must be of different kinds, one of each; got {kinds}")
-        d = MIXTURES[self.simulate.mixture].dimension
+        d = self.simulate.liquid.dimension
         blind = [model.kind for model in self.models if d not in model.dimensions]
         if blind:
             able = ", ".join(sorted(kind for kind, model in MODELS.items() if d in model.dimensions))

@@ -27,7 +27,9 @@ from pydantic import (
 )
 
 from vitrify import dynamics
-from vitrify.potentials import MIXTURES, Energies, Mixture
+from vitrify.dataset import Input
+from vitrify.material import Material
+from vitrify.potentials import MIXTURES, Energies, Liquid, Mixture
 from vitrify.protocols import EVERY, PROTOCOLS, Bath, Cool, Cycle, Hold, Imported, Leg, Quench, Schedule
 from vitrify.system import stream
 
@@ -36,7 +38,7 @@ Reached = tuple[int, dynamics.State]
 
 
 def _known_mixture(name: str) -> str:
-    if name not in MIXTURES:
+    if name not in (*MIXTURES, Material.name):
         raise ValueError(f"mixture must be one of {', '.join(MIXTURES)}; got {name!r}")
     return name
 
@@ -79,7 +81,15 @@ class Simulate(BaseModel):
             raise ValueError(f"name one protocol of {', '.join(PROTOCOLS)}; got {' and '.join(named) or 'none'}")
         if self.n_equilibrate % EVERY:
             raise ValueError(f"n_equilibrate must be a multiple of {EVERY}; got {self.n_equilibrate}")
-        mixture = MIXTURES[self.mixture]
+        if (self.mixture == Material.name) != (self.imported is not None and self.imported.material is not None):
+            raise ValueError(
+                f"mixture {Material.name!r} goes with the table imported.material, which vitrify import writes, "
+                f"and with nothing else; got mixture = {self.mixture!r}"
+            )
+        mixture = self.liquid
+        if isinstance(mixture, Material):  # nothing is simulated
+            mixture.species(self.n_particles)
+            return self
         if self.engine not in mixture.engines:
             raise ValueError(
                 f"engine must be {' or '.join(mixture.engines)} for mixture {self.mixture}; got {self.engine!r}"
@@ -115,10 +125,22 @@ class Simulate(BaseModel):
         return next(name for name in PROTOCOLS if getattr(self, name) is not None)
 
     @property
+    def liquid(self) -> Liquid | Material:
+        """What the runs are of: the mixture, or a user's own material."""
+        own = None if self.imported is None else self.imported.material
+        return MIXTURES[self.mixture] if own is None else own
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Configurations that exist: without a potential, thermal ones only."""
+        return ("thermal", "inherent") if self.liquid.has_potential else ("thermal",)
+
+    @property
     def box(self) -> np.ndarray:
         """Edge lengths of the box, where no pressure changes them."""
-        edges: np.ndarray = MIXTURES[self.mixture].box(self.n_particles)
-        return edges if self.imported is None else np.full_like(edges, self.imported.edge)
+        if self.imported is not None:
+            return np.asarray(self.imported.edge * self.liquid.shape)
+        return np.asarray(MIXTURES[self.mixture].box(self.n_particles))
 
     @property
     def bath(self) -> Bath:
@@ -196,8 +218,8 @@ class Frame:
         k: Record number, from 1.
         T: Bath temperature.
         state: Positions and velocities.
-        energies: Potential energy per particle of the thermal configuration.
-        minimum: Its inherent structure.
+        energies: Potential energy per particle of the thermal configuration, where the potential is known.
+        minimum: Its inherent structure, likewise.
         simulate_s: Seconds spent on reaching this record.
         minimise_s: Seconds spent on minimising it.
     """
@@ -205,8 +227,8 @@ class Frame:
     k: int
     T: float
     state: dynamics.State
-    energies: Energies
-    minimum: dynamics.Minimum
+    energies: Energies | None
+    minimum: dynamics.Minimum | None
     simulate_s: float
     minimise_s: float
 

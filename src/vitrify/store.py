@@ -54,9 +54,8 @@ import h5py
 import numpy as np
 import signac
 
-from vitrify.dataset import Ensemble
+from vitrify.dataset import Ensemble, Input
 from vitrify.dynamics import State
-from vitrify.potentials import MIXTURES
 from vitrify.simulate import Batched, Frame, Simulate, records, records_together
 
 VERSION = 2
@@ -161,7 +160,7 @@ class RunFolder:
         try:
             kept = np.load(io.BytesIO(path.read_bytes()))
             state = State(
-                mixture=MIXTURES[self._settings.mixture],
+                mixture=self._settings.liquid,
                 edge=float(kept["edge"]),
                 positions=kept["positions"],
                 velocities=kept["velocities"],
@@ -200,9 +199,10 @@ class RunFolder:
         frames, self._pending = self._pending, []  # what cannot be written is not tried again on leaving
         if not frames:
             return 0
-        with self._to_append("thermal", frames[0].k) as thermal, self._to_append("inherent", frames[0].k) as inherent:
-            _append(thermal, "thermal", frames, self._settings)
-            _append(inherent, "inherent", frames, self._settings)
+        with contextlib.ExitStack() as both:  # both can be opened, or nothing is written
+            files = {name: both.enter_context(self._to_append(name, frames[0].k)) for name in self._settings.inputs}
+            for kind, file in files.items():
+                _append(file, kind, frames, self._settings)
         last = frames[-1]
         shape = last.state.positions.shape
         kept = np.zeros((), np.dtype([*_RESTART, ("positions", np.int32, shape), ("velocities", np.float32, shape)]))
@@ -226,13 +226,17 @@ class RunFolder:
         committed, n = self._commit(), self._settings.bath.n_frames
         table: dict[str, np.ndarray] = {}
         changing = () if self._settings.bath.P_start is None else ("edge",)
-        for name, keys in (
-            ("thermal", ("T", "T_kinetic", "e_pot_unshifted", "e_pot_shifted", *changing)),
-            ("inherent", ("e_is_unshifted", "e_is_shifted", "max_force", "converged", "n_evaluations")),
-        ):
-            with self._read(name) as file:
-                table |= {key: np.array([file.read_chunk(i, f"log/{key}")[0] for i in range(n)]) for key in keys}
-        table["converged"] = table["converged"].astype(bool)
+        energies = ("e_pot_unshifted", "e_pot_shifted") if self._settings.liquid.has_potential else ()
+        keys_of: dict[Input, tuple[str, ...]] = {
+            "thermal": ("T", "T_kinetic", *energies, *changing),
+            "inherent": ("e_is_unshifted", "e_is_shifted", "max_force", "converged", "n_evaluations"),
+        }
+        for kind in self._settings.inputs:
+            with self._read(kind) as file:
+                for key in keys_of[kind]:
+                    table[key] = np.array([file.read_chunk(i, f"log/{key}")[0] for i in range(n)])
+        if "converged" in table:
+            table["converged"] = table["converged"].astype(bool)
         self._job.document.update(
             {
                 **self._seconds,
@@ -267,11 +271,11 @@ class RunFolder:
         Raises:
             DamagedFileError: The trajectory cannot be read.
         """
-        d = MIXTURES[self._settings.mixture].dimension
+        d = self._settings.liquid.dimension
         with self._read(name) as file:
             # a box that has not changed since the first record is not written again
             boxes = [i if file.chunk_exists(i, "configuration/box") else 0 for i in (record - 1 for record in k)]
-            edge = np.array([file.read_chunk(i, "configuration/box")[0] for i in boxes], np.float32)[:, None, None]
+            edge = np.array([file.read_chunk(i, "configuration/box")[:d] for i in boxes], np.float32)[:, None]
             centred = np.stack([file.read_chunk(record - 1, "particles/position")[:, :d] for record in k])
         inside = centred + edge / np.float32(2)
         return np.asarray(np.where(inside >= edge, inside - edge, np.maximum(inside, np.float32(0))), np.float32)
@@ -350,7 +354,7 @@ def begin(root: Path) -> signac.Project:
 
 
 def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ensemble:
-    """Return a finished ensemble: the energies of every record, the positions of records ``k``.
+    """Return a finished ensemble: the energies of every record, the positions of records ``k``, as far as they exist.
 
     Raises:
         ValueError: A run is not finished, or a held pressure gave every record a box of its own.
@@ -365,20 +369,22 @@ def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ense
     if k and settings.bath.P_start is not None:
         raise ValueError("a held pressure gives every record its own box: an ensemble of positions has one")
     tables = [folder.table() for folder in folders]
-    mixture = MIXTURES[settings.mixture]
-    columns: dict[str, Any] = {name: np.stack([table[name] for table in tables]) for name in _SCALARS}
+    mixture = settings.liquid
+    known = [name for name in _SCALARS if name in tables[0]]
+    columns: dict[str, Any] = {name: np.stack([table[name] for table in tables]) for name in known}
     columns["T"] = columns["T"][0]
     shape = (len(folders), len(k), settings.n_particles, mixture.dimension)
-    thermal, inherent = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    positions = {name: np.empty(shape, np.float32) for name in settings.inputs}
     if k:
-        for run, folder in enumerate(folders):
-            thermal[run], inherent[run] = folder.positions("thermal", k), folder.positions("inherent", k)
+        for name, held in positions.items():
+            for run, folder in enumerate(folders):
+                held[run] = folder.positions(name, k)
     return Ensemble(
-        thermal=thermal,
-        inherent=inherent,
+        **positions,
         species=mixture.species(settings.n_particles),
         box=settings.box,
         k=np.array(k, int),
+        shells=mixture.shells,
         **columns,
     )
 
@@ -585,25 +591,28 @@ def _append(file: Any, name: str, records: Sequence[Frame], settings: Simulate) 
 
 def _gsd_frame(name: str, record: Frame, settings: Simulate) -> gsd.hoomd.Frame:
     """Return a record, or its inherent structure, as a frame of a trajectory."""
-    state = record.state if name == "thermal" else record.minimum.state
     if name == "thermal":
-        scalars = {"T": record.T, "T_kinetic": state.temperature} | _named("e_pot", record.energies)
+        state = record.state
+        scalars = {"T": record.T, "T_kinetic": state.temperature}
+        scalars |= {} if record.energies is None else _named("e_pot", record.energies)
         scalars |= {} if settings.bath.P_start is None else {"edge": state.edge}
     else:
         minimum = record.minimum
+        assert minimum is not None
+        state = minimum.state
         scalars = {"max_force": minimum.max_force, "converged": minimum.converged} | _named("e_is", minimum.energies)
         scalars["n_evaluations"] = minimum.n_evaluations
     n, d = state.positions.shape
     frame = gsd.hoomd.Frame()
     frame.configuration.step = settings.n_equilibrate + settings.bath.step(record.k)
     frame.configuration.dimensions = d
-    frame.configuration.box = [state.edge] * d + [1.0] * (3 - d) + [0, 0, 0]
+    frame.configuration.box = [*state.box.tolist(), *[1.0] * (3 - d), 0, 0, 0]
     frame.particles.N = n
-    frame.particles.types = ["A", "B"]
+    frame.particles.types = list(state.mixture.names)
     frame.particles.typeid = state.mixture.species(n)
     centred = np.zeros((n, 3), np.float32)
     # fixed point counted from the corner; GSD counts from the centre
-    centred[:, :d] = (state.positions.view(np.uint32).astype(float) / 2.0**32 - 0.5) * state.edge
+    centred[:, :d] = (state.positions.view(np.uint32).astype(float) / 2.0**32 - 0.5) * state.box
     frame.particles.position = centred
     frame.log = {name: np.array([value], dtype=np.float64) for name, value in scalars.items()}
     return frame

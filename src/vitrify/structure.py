@@ -26,32 +26,45 @@ References:
     S(q): Hansen & McDonald 2013, doi:10.1016/B978-0-12-387032-2.00004-0
 """
 
-__all__ = ["N_NEIGHBOURS", "bond_metrics", "metrics", "structure_factor", "voronoi_metrics"]
+__all__ = ["N_NEIGHBOURS", "bond_metrics", "first_shells", "metrics", "structure_factor", "voronoi_metrics"]
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import Float64, Integer
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vitrify.system import Configuration
-from vitrify.views import Graph, freud_system, local_descriptors
+from vitrify.views import Graph, freud_system, local_descriptors, pair_correlation
 
 N_NEIGHBOURS = {2: 6, 3: 12}
 """Nearest neighbours in the graph of the three metrics, by dimension."""
 
 _SIDES = (4, 5, 6, 7, 8)
+_SHELL_BIN = 0.02  # in mean distances of neighbours; two such bins are averaged over
+_SAME_SHELL = (
+    1.35  # times the first peak's distance: nearer ones split the first shell; a square lattice's next is 1.41
+)
+_STANDS_OUT = 0.3  # how far a peak of g(r) must rise above the higher of the valleys beside it
 
 
-def metrics(configuration: Configuration) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
+def metrics(
+    configuration: Configuration, *, shells: Sequence[Sequence[float]] | None = None
+) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
     """Return the names and values of all metrics of a configuration.
 
     Args:
-        configuration: At least two particles of each of A and B; periodic.
+        configuration: At least two particles of each species; periodic.
+        shells: As of :func:`vitrify.views.local_descriptors`.
 
     Raises:
         ValueError: A species is missing or an axis is not periodic.
     """
-    names, values = local_descriptors(configuration)
+    names, values = local_descriptors(configuration, shells=shells)
     found: dict[str, float] = dict(
         zip(("components", "bonds_BB", "lonely_A"), bond_metrics(configuration), strict=True)
     )
@@ -114,25 +127,22 @@ def structure_factor(
     """Return wave numbers and the structure factor of all particles, averaged over directions.
 
     Args:
-        configuration: Periodic; equal edges.
+        configuration: Periodic.
         q_max: Largest wave number, in 1 / sigma_AA.
         n_bins: Shells between 0 and ``q_max``; one without a wave vector of the box is NaN.
-
-    Raises:
-        ValueError: The edges are not equal.
     """
     box, d = configuration.box, configuration.dimension
-    if not np.allclose(box, box[0]):
-        raise ValueError(f"box must have equal edges; got {box.tolist()}")
-    unit = 2 * np.pi / float(box[0])
-    n_max = int(q_max / unit)
-    steps = np.arange(-n_max, n_max + 1)
-    waves = [np.exp(-1j * unit * np.outer(steps, configuration.positions[:, axis])) for axis in range(d)]
+    units = [2 * np.pi / float(edge) for edge in box]
+    steps = [np.arange(-int(q_max / unit), int(q_max / unit) + 1) for unit in units]
     # half of the wave vectors: the other half has the same amplitudes, conjugate
-    waves[-1] = waves[-1][n_max:]
+    steps[-1] = np.arange(len(steps[-1]) // 2 + 1)
+    waves = [
+        np.exp(-1j * unit * np.outer(own, along))
+        for unit, own, along in zip(units, steps, configuration.positions.T, strict=True)
+    ]
     amplitude = np.einsum("an,bn->ab", *waves) if d == 2 else np.einsum("an,bn,cn->abc", *waves, optimize=True)
-    grids = np.meshgrid(*([steps] * (d - 1)), steps[n_max:], indexing="ij")
-    q = unit * np.sqrt(sum(np.square(grid, dtype=float) for grid in grids))
+    grids = np.meshgrid(*steps, indexing="ij")
+    q = units[0] * np.sqrt(sum((grid * (unit / units[0])) ** 2 for grid, unit in zip(grids, units, strict=True)))
     edges = np.linspace(0, q_max, n_bins + 1)
     shell = np.digitize(q, edges) - 1
     inside = (q > 0) & (shell < n_bins)
@@ -141,6 +151,39 @@ def structure_factor(
     total = np.bincount(shell[inside], weight * np.abs(amplitude[inside]) ** 2, minlength=n_bins)
     with np.errstate(invalid="ignore"):
         return (edges[1:] + edges[:-1]) / 2, np.asarray(total / count / len(configuration.species))
+
+
+def first_shells(
+    configurations: Sequence[Configuration],
+) -> tuple[Float64[np.ndarray, "k k"], Float64[np.ndarray, "k k"]]:
+    """Return where the first peak of each pair correlation is and where its first shell ends, row a for species a.
+
+    The peak is the first that stands out of its surroundings, or the highest of those that split the first shell; the
+    end is the least value before the next shell's. What no peak can be seen of counts as at the mean distance of
+    neighbours, its shell ending one half farther.
+
+    Args:
+        configurations: Of one composition in one box, periodic, at least two particles of each species.
+    """
+    one = configurations[0]
+    n, apart = int(one.species.max()) + 1, one.density ** (-1 / one.dimension)
+    r_max = min(4 * apart, 0.499 * float(one.box.min()))
+    n_bins = int(r_max / (_SHELL_BIN * apart))
+    curves = [pair_correlation(each, r_max=r_max, n_bins=n_bins) for each in configurations]
+    r, mean = curves[0][0], gaussian_filter1d(np.mean([g for _, g in curves], axis=0), 2.0, axis=1)
+    peaks, ends = np.full((n, n), apart), np.full((n, n), 1.5 * apart)
+    for (a, b), g in zip(combinations_with_replacement(range(n), 2), mean, strict=True):
+        places, _ = find_peaks(g, prominence=_STANDS_OUT)
+        if not len(places):
+            continue
+        near = places[r[places] < _SAME_SHELL * r[places[0]]]
+        beyond = places[len(near) :]
+        last = beyond[0] if len(beyond) else np.searchsorted(r, 1.8 * r[near[0]])
+        between = g[near[-1] : last]
+        # of an empty gap, its middle
+        end = r[near[-1] : last][between < between.min() + 0.01].mean()
+        peaks[[a, b], [b, a]], ends[[a, b], [b, a]] = r[near[g[near].argmax()]], end
+    return peaks, ends
 
 
 def _bonds(neighbours: Integer[np.ndarray, "n k"]) -> Integer[np.ndarray, "e 2"]:

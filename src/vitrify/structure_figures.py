@@ -2,6 +2,7 @@
 
 __all__ = ["correlations", "metrics_against_temperature"]
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,23 +68,33 @@ def correlations(curves: Sequence[Results]) -> Figure:
     """
     inputs = list(dict.fromkeys(one["input"] for one in curves))
     figure = Figure(figsize=(7.6, 2.4 * len(inputs) + 0.2), layout="constrained")
-    axes = figure.subplots(len(inputs), 4, squeeze=False, sharex="col")
+    partials = ("AA", "AB", "BB")[: len(curves[0]["g"])]  # of further species the numbers are in the CSV
+    places = (
+        (0, 1, 2) if len(curves[0]["g"]) <= 3 else (0, 1, _n_species(len(curves[0]["g"])))
+    )  # BB follows all pairs of A
+    n = len(partials)
+    axes = figure.subplots(len(inputs), n + 1, squeeze=False, sharex="col")
     for row, name in zip(axes, inputs, strict=True):
         chosen = [one for one in curves if one["input"] == name]
-        for place, pair in enumerate(("AA", "AB", "BB")):
+        for place, (pair, at) in enumerate(zip(partials, places, strict=False)):
             for one, colour in zip(chosen, _shades(len(chosen)), strict=True):
-                _band(row[place], one["r"], one["g"][place], one["g_se"][place], colour, _label(one))
+                _band(row[place], one["r"], one["g"][at], one["g_se"][at], colour, _label(one))
             row[place].set_ylabel(f"$g_{{{pair}}}(r)$", fontsize=_TEXT, labelpad=1)
             row[place].set_xlim(0.6, 4)
         for one, colour in zip(chosen, _shades(len(chosen)), strict=True):
-            _band(row[3], one["q"], one["S"], one["S_se"], colour, _label(one))
-        row[3].set_ylabel("$S(q)$", fontsize=_TEXT, labelpad=1)
+            _band(row[n], one["q"], one["S"], one["S_se"], colour, _label(one))
+        row[n].set_ylabel("$S(q)$", fontsize=_TEXT, labelpad=1)
         row[0].set_title(name, fontsize=_TEXT, loc="left")
-    for place in range(3):
+    for place in range(n):
         axes[-1, place].set_xlabel(r"$r$ ($\sigma_{AA}$)", fontsize=_TEXT)
-    axes[-1, 3].set_xlabel(r"$q$ ($\sigma_{AA}^{-1}$)", fontsize=_TEXT)
-    axes[0, 3].legend(fontsize=_SMALL, frameon=False, loc="upper right", handlelength=1)
+    axes[-1, n].set_xlabel(r"$q$ ($\sigma_{AA}^{-1}$)", fontsize=_TEXT)
+    axes[0, n].legend(fontsize=_SMALL, frameon=False, loc="upper right", handlelength=1)
     return figure
+
+
+def _n_species(n_pairs: int) -> int:
+    """Return of how many species there are so many pairs."""
+    return (math.isqrt(8 * n_pairs + 1) - 1) // 2
 
 
 def _label(one: Results) -> str:

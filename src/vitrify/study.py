@@ -349,7 +349,7 @@ def _pictures(study: Study, out: Path) -> dict[str, report.Pictures]:
 
     pictures: dict[str, report.Pictures] = {}
     for name in classify.inputs:
-        glass, liquid = getattr(ensemble, name)[0]
+        glass, liquid = ensemble.shown(name)[0]
         seen = view(np.stack([glass, liquid]), ensemble.species, ensemble.box, stride=CNN.stride)[0]
         pictures[name] = (seen[0], seen[1], drawn(glass), drawn(liquid))
     return pictures
@@ -360,16 +360,19 @@ def _cooling_curve(ensemble: Ensemble) -> dict[str, Any]:
         mean, se = transition.mean_curve(energies)
         return {"mean": mean.tolist(), "se": se.tolist()}
 
-    return {
-        "T": ensemble.T.tolist(),
+    curve: dict[str, Any] = {"T": ensemble.T.tolist(), "n_runs": ensemble.n_runs}
+    if ensemble.e_is_unshifted is None or ensemble.e_is_shifted is None:
+        return curve
+    return curve | {
         "e_is_unshifted": both(ensemble.e_is_unshifted),
         "e_is_shifted": both(ensemble.e_is_shifted),
-        "e_pot": both(ensemble.e_pot_unshifted),
-        "n_runs": len(ensemble.e_is_unshifted),
+        "e_pot": both(ensemble.energy("e_pot")),
     }
 
 
-def _minimiser(study: Study, ensemble: Ensemble) -> dict[str, Any]:
+def _minimiser(study: Study, ensemble: Ensemble) -> dict[str, Any] | None:
+    if ensemble.converged is None or ensemble.max_force is None:
+        return None
     return {
         "n_records": int(ensemble.converged.size),
         "n_unconverged": int((~ensemble.converged).sum()),
@@ -388,7 +391,7 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
     in_equilibrium = slowly and settings.n_equilibrate >= 10_000
     hot = ((ensemble.T >= 0.8) & (ensemble.T <= 1.951)).any()
     if settings.n_particles >= 400 and in_equilibrium and hot:
-        mean, error = transition.mean_curve(ensemble.e_is_unshifted)
+        mean, error = transition.mean_curve(ensemble.energy("e_is"))
         for name, key in (("true_minima", "difference"), ("published", "difference_published")):
             kept[key] = asdict(transition.compare(ensemble.T, mean, error, transition.REFERENCE[name]))
     return kept
@@ -396,15 +399,15 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
 
 def _tg(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    if (
-        study.simulate.cool is None and study.simulate.imported is None
-    ):  # a line through both branches is of one cooling
+    # a line through both branches is of one cooling, and of energies
+    one_cooling = study.simulate.cool is not None or study.simulate.imported is not None
+    if not (one_cooling and study.simulate.liquid.has_potential):
         return rows
     for name, convention in transition.CONVENTIONS.items():
         if not transition.covers(ensemble.T, convention):
             continue
         estimate = transition.tg(
-            ensemble.T, ensemble.e_is_unshifted, convention, name=name, rng=stream(study.seed, "tg", name)
+            ensemble.T, ensemble.energy("e_is"), convention, name=name, rng=stream(study.seed, "tg", name)
         )
         rows.append(asdict(estimate))
     return rows

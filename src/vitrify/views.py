@@ -12,6 +12,7 @@ is never turned onto another shape: `symmetries` lists the operations that keep 
 """
 
 __all__ = [
+    "COLOURS",
     "VIEWS",
     "Descriptors",
     "Graph",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 import math
+from collections.abc import Sequence
 from itertools import combinations_with_replacement, permutations, product
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -211,39 +213,45 @@ def random_symmetry(
     return symmetry(positions, box, element=element, shift=shift)
 
 
+COLOURS = ((255, 165, 0), (0, 0, 255), (0, 158, 115), (204, 121, 167), (86, 180, 233))
+"""Red, green and blue of each species; the first two are the source log's."""
+
+
 def log_picture(configuration: Configuration, *, pixels: int = 250) -> UInt8[np.ndarray, "h w 3"]:
     """Return the whole box as the source log drew it: 2-pixel dots on white, A orange under B blue, y upwards.
+
+    The log had two species; further ones lie on top in colours of our own, which begin anew after five.
 
     Args:
         configuration: Two-dimensional; drawn to fill the longer edge.
         pixels: Side of the square picture.
 
     Raises:
-        ValueError: The configuration is not two-dimensional, or has particles other than A and B.
+        ValueError: The configuration is not two-dimensional.
     """
     if configuration.dimension != 2:
         raise ValueError(f"log_picture draws 2 dimensions; the configuration has {configuration.dimension}")
-    if configuration.species.max(initial=0) > 1:
-        raise ValueError(f"log_picture draws A (0) and B (1); the configuration has {configuration.species.max()}")
     picture = np.full((pixels, pixels, 3), 255, np.uint8)
     corner = (configuration.positions * (pixels / configuration.box.max())).astype(np.intp)
-    for species, colour in ((0, (255, 165, 0)), (1, (0, 0, 255))):
+    for species in range(int(configuration.species.max(initial=0)) + 1):
         for offset in product((0, 1), repeat=2):
             x, y = ((corner[configuration.species == species] + offset) % pixels).T
-            picture[pixels - 1 - y, x] = colour
+            picture[pixels - 1 - y, x] = COLOURS[species % len(COLOURS)]
     return picture
 
 
 def pair_correlation(
     configuration: Configuration, *, r_max: float = 4.0, n_bins: int = 80
-) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, "3 m"]]:
-    r"""Return the bin centres and the partial pair correlations :math:`g_{AA}, g_{AB}, g_{BB}`.
+) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, "p m"]]:
+    r"""Return the bin centres and the partial pair correlations :math:`g_{AA}, g_{AB}, g_{BB}` of two species.
+
+    Of more, all pairs in the same order: :math:`g_{AA}, g_{AB}, g_{AC}, g_{BB}, \ldots`
 
     .. math:: g_{ab}(r) = \frac{V}{N_a N_b\,\Omega_d(r)\,\Delta r} \sum_{i \in a} \sum_{j \in b, j \ne i}
               [\,r_{ij} \in \text{bin}\,]
 
     Args:
-        configuration: At least two particles of each of A and B; periodic.
+        configuration: At least two particles of each species; periodic.
         r_max: Upper edge of the last bin, in sigma_AA.
         n_bins: Number of bins from 0 to ``r_max``.
 
@@ -255,8 +263,9 @@ def pair_correlation(
     box, points = _freud_parts(configuration)
     if not 0 < r_max < configuration.box.min() / 2:
         raise ValueError(f"r_max must be below half the box edge {configuration.box.min() / 2:.3f}; got {r_max}")
-    g = np.empty((3, n_bins))
-    for row, (a, b) in enumerate(combinations_with_replacement((0, 1), 2)):
+    pairs = list(combinations_with_replacement(range(len(points)), 2))
+    g = np.empty((len(pairs), n_bins))
+    for row, (a, b) in enumerate(pairs):
         like = a == b
         # freud counts N, not N - 1, possible partners of a particle of the same species
         finite = len(points[a]) / (len(points[a]) - 1) if like else 1.0
@@ -266,7 +275,9 @@ def pair_correlation(
     return np.asarray(rdf.bin_centers, np.float64), g
 
 
-def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
+def local_descriptors(
+    configuration: Configuration, *, shells: Sequence[Sequence[float]] | None = None
+) -> tuple[tuple[str, ...], Float64[np.ndarray, " m"]]:
     r"""Return the names and values of a configuration's local order.
 
     Coordination numbers count the neighbours in the first shell of the mixture's :math:`g_{ab}(r)`; bond order is
@@ -274,7 +285,9 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
     the sample's average and as the average of the particles' magnitudes.
 
     Args:
-        configuration: At least two particles of each of A and B; periodic.
+        configuration: At least two particles of each species; periodic.
+        shells: Radius of the first shell of species b around species a, row a; that of the Kob-Andersen mixtures
+            without.
 
     Raises:
         ValueError: A species is missing or an axis is not periodic.
@@ -287,14 +300,14 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
 
     box, points = _freud_parts(configuration)
     names, values = [], []
-    for a, b in product((0, 1), repeat=2):
+    for a, b in product(range(len(points)), repeat=2):
         query = freud.locality.AABBQuery(box, points[b])
-        shell = {"mode": "ball", "r_max": _FIRST_SHELL[a + b], "exclude_ii": a == b}
-        bonds = query.query(points[a], shell).toNeighborList()
-        names.append(f"neighbours_{'AB'[a]}{'AB'[b]}")
+        radius = (_FIRST_SHELLS if shells is None else shells)[a][b]
+        bonds = query.query(points[a], {"mode": "ball", "r_max": radius, "exclude_ii": a == b}).toNeighborList()
+        names.append(f"neighbours_{chr(65 + a)}{chr(65 + b)}")
         values.append(len(bonds) / len(points[a]))
-        names.append(f"distance_{'AB'[a]}{'AB'[b]}")
-        values.append(float(bonds.distances.mean()) if len(bonds) else _FIRST_SHELL[a + b])
+        names.append(f"distance_{chr(65 + a)}{chr(65 + b)}")
+        values.append(float(bonds.distances.mean()) if len(bonds) else radius)
     together = (box, np.concatenate(points))
     if configuration.dimension == 2:
         psi = freud.order.Hexatic(k=6).compute(together, neighbors={"num_neighbors": 6}).particle_order
@@ -308,7 +321,7 @@ def local_descriptors(configuration: Configuration) -> tuple[tuple[str, ...], Fl
 
 
 # Radii that hold the first shell of g_AA, g_AB and g_BB of the Kob-Andersen mixtures, in sigma_AA.
-_FIRST_SHELL = (1.4, 1.2, 1.2)
+_FIRST_SHELLS = ((1.4, 1.2), (1.2, 1.2))
 
 
 def freud_system(configuration: Configuration) -> tuple["freud.box.Box", Float32[np.ndarray, "n 3"]]:
@@ -328,12 +341,12 @@ def freud_system(configuration: Configuration) -> tuple["freud.box.Box", Float32
 
 
 def _freud_parts(configuration: Configuration) -> tuple["freud.box.Box", list[Float32[np.ndarray, "n 3"]]]:
-    """Return freud's box and the centred, three-component positions of A and of B."""
+    """Return freud's box and the centred, three-component positions of each species."""
     box, centred = freud_system(configuration)
-    counts = [int((configuration.species == species).sum()) for species in (0, 1)]
-    if min(counts) < 2:
-        raise ValueError(f"configuration must have at least two A and two B; got {counts[0]} and {counts[1]}")
-    return box, [centred[configuration.species == species] for species in (0, 1)]
+    counts = np.bincount(configuration.species)
+    if not len(counts) or counts.min() < 2:
+        raise ValueError(f"configuration must have at least two particles of each species; got {counts.tolist()}")
+    return box, [centred[configuration.species == species] for species in range(len(counts))]
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

@@ -40,7 +40,7 @@ from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.dataset import Labelled, Split
 from vitrify.evaluate import Averaging
-from vitrify.models import MODELS, Network
+from vitrify.models import MODELS, Network, suited
 from vitrify.settings import Input, Study, split
 from vitrify.system import stream
 from vitrify.training import summary
@@ -87,14 +87,15 @@ def data(chosen: Study, out: Path, task: Task, *, n_workers: int, progress: Prog
 
 
 def network(chosen: Study, kind: str) -> Network:
-    """Return the settings of a network: those of the study, or the defaults of its kind.
+    """Return the settings of a network: those of the study, or the defaults of its kind for what the study is of.
 
     Raises:
         ValueError: There is no such kind.
     """
     if kind not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {kind!r}")
-    return next((model for model in chosen.models if model.kind == kind), MODELS[kind]())
+    own = next((model for model in chosen.models if model.kind == kind), None)
+    return own or suited(kind, chosen.simulate.liquid)
 
 
 def train(
@@ -209,13 +210,13 @@ def _found(
     chosen: Study, outcome: Mapping[str, Any], checkpoints: store.Checkpoints, model: Network, chooses: Labelled
 ) -> dict[str, Any]:
     """Return what the log keeps of a training: its validation scores, and those of its last weights beside them."""
-    own, energy = ({"validation": row} for row in outcome["scores"])
+    own, *others = ({"validation": row} for row in outcome["scores"])
     scorer, last = entries.last_weights(model, checkpoints, outcome["history"]), None
     if scorer is not None:
         rng = stream(chosen.seed, "workbench", outcome["name"], "last")
         last = {"validation": entries.scored(scorer(chooses), chooses, rng)}
     figures = {"figures": [f"figures/trained_{outcome['name']}.png"]}
-    return entries.found(own, outcome["history"], last=last) | {"energy": energy} | figures
+    return entries.found(own, outcome["history"], last=last) | ({"energy": others[0]} if others else {}) | figures
 
 
 def _logged(
@@ -408,17 +409,19 @@ def scored(
     task: Task,
     scorers: Mapping[str, evaluation.Scorer],
 ) -> list[dict[str, Any]]:
-    """Return the scores of classifiers on some runs, with the energy's and the difference from it."""
-    energy = baselines.ENERGY[task.input]
-    fit = _fit(chosen, energy, task, Path(), lambda: None)
-    trains, chooses = everything.of_runs(parts.train), everything.of_runs(parts.validation)
-    everyone = {**scorers, energy: fit(trains, chooses, fold=())}
+    """Return the scores of classifiers on some runs, with the energy's and the difference from it where it is known."""
+    energy, everyone = baselines.ENERGY[task.input], dict(scorers)
+    if chosen.simulate.liquid.has_potential:
+        fit = _fit(chosen, energy, task, Path(), lambda: None)
+        everyone[energy] = fit(everything.of_runs(parts.train), everything.of_runs(parts.validation), fold=())
     shown, found = _part(everything, parts, part), []
-    known = everyone[energy](shown)
+    known = everyone[energy](shown) if energy in everyone else None
     for name, scorer in everyone.items():
         logit, rng = scorer(shown), stream(chosen.seed, "workbench", task.name, part, name)
         one = scores.score(logit, shown.label, shown.run, rng=rng)
-        beside = None if name == energy else asdict(scores.compare(logit, known, shown.label, shown.run, rng=rng).auc)
+        beside = None
+        if known is not None and name != energy:
+            beside = asdict(scores.compare(logit, known, shown.label, shown.run, rng=rng).auc)
         found.append({"model": name, "part": part} | asdict(one) | {"auc_minus_energy": beside})
     return found
 

@@ -20,8 +20,9 @@ from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
 from vitrify.dataset import Labelled
 from vitrify.local_order import local_order
+from vitrify.material import Material
 from vitrify.mpnn import MPNN, bond_attention
-from vitrify.potentials import MIXTURES, Mixture
+from vitrify.potentials import Mixture
 from vitrify.settings import Input, Study, split
 from vitrify.snapshots import Snapshot
 from vitrify.system import Configuration, stream
@@ -92,13 +93,13 @@ def attribute(
     everything = workbench.data(chosen, out, asked, n_workers=n_workers, progress=progress)
     parts = split(chosen)
     trains, tests = everything.of_runs(parts.train), everything.of_runs(parts.test[: max(n_runs, 2)])
-    fields = _fields(tests, MIXTURES[chosen.simulate.mixture])
+    fields = _fields(tests, chosen.simulate.liquid)
     entries, seen = [], []
     for place, training in enumerate(trainings):
         progress("attribute", place, len(trainings))
         entry, found = _network(chosen, out, training, trains, tests, fields)
         folder = out / "attribution" / f"{asked.name}-{training.name}"
-        _write(folder, tests, found, fields)
+        _write(folder, tests, found, fields, species=_names(chosen))
         entries.append(entry | {"folder": f"attribution/{folder.name}"})
         seen.append(found)
     progress("attribute", len(trainings), len(trainings))
@@ -281,7 +282,7 @@ def _bonds(network: Any, model: MPNN, tests: Labelled) -> Entry | None:
     hears, sends = np.broadcast_to(tests.species[:, None], neighbours.shape), tests.species[neighbours]
     kinds = np.unique(tests.species)
     means = [
-        {"hears": "ABCDE"[one], "sends": "ABCDE"[two], "mean": float(weight[(hears == one) & (sends == two)].mean())}
+        {"hears": chr(65 + one), "sends": chr(65 + two), "mean": float(weight[(hears == one) & (sends == two)].mean())}
         for one in kinds
         for two in kinds
         if ((hears == one) & (sends == two)).any()
@@ -295,11 +296,27 @@ def _bonds(network: Any, model: MPNN, tests: Labelled) -> Entry | None:
 
 def _radii(chosen: Study) -> list[float]:
     """Return half the diameter of each species, in sigma_AA."""
-    mixture = MIXTURES[chosen.simulate.mixture]
-    return [mixture.sigma[kind][kind] / 2 for kind in (0, 1)] if isinstance(mixture, Mixture) else [0.5]
+    liquid = chosen.simulate.liquid
+    if isinstance(liquid, Material):
+        return list(liquid.radius)
+    return [liquid.sigma[kind][kind] / 2 for kind in (0, 1)] if isinstance(liquid, Mixture) else [0.5]
 
 
-def _write(folder: Path, tests: Labelled, particles: np.ndarray, fields: dict[str, np.ndarray]) -> None:
+def _names(chosen: Study) -> tuple[str, ...]:
+    """Return what the species are called in files: as in the user's, where every format can hold that."""
+    names = chosen.simulate.liquid.names
+    plain = all(name.isascii() and name.isprintable() and " " not in name for name in names)
+    return names if plain else tuple(chr(65 + kind) for kind in range(len(names)))
+
+
+def _write(
+    folder: Path,
+    tests: Labelled,
+    particles: np.ndarray,
+    fields: dict[str, np.ndarray],
+    *,
+    species: tuple[str, ...],
+) -> None:
     """Write the configurations with their columns, a file for each class and format."""
     folder.mkdir(parents=True, exist_ok=True)
     shown = _configurations(tests)
@@ -307,7 +324,7 @@ def _write(folder: Path, tests: Labelled, particles: np.ndarray, fields: dict[st
         frames = [
             Snapshot(
                 configuration=shown[at],
-                names=tuple("ABCDE"[: int(tests.species.max()) + 1]),
+                names=species,
                 step=int(tests.run[at]),
                 columns={"attribution": particles[at]}
                 | {field: values[at] for field, values in fields.items() if field != "species"},

@@ -11,6 +11,7 @@ import numpy as np
 
 from vitrify import classify, energy, energy_figures, report, scores, store, study
 from vitrify.baselines import ENERGY
+from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
 from vitrify.settings import Study
 from vitrify.system import stream
@@ -31,6 +32,8 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
         n_workers: Processes that load the pair of equal energy.
         progress: Told the tasks done.
     """
+    if not chosen.simulate.liquid.has_potential:
+        return {"tasks": [], "left_out": NO_POTENTIAL}
     ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=())
     _, equal = study.matched(chosen, out, n_workers=n_workers, progress=progress)
     known: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
@@ -137,6 +140,9 @@ def _task(
 def section(values: Values) -> report.Section:
     """Return the verdict on every task, with its evidence, tables and a figure."""
     tasks = values["tasks"]
+    if "left_out" in values:
+        words = [f"This cannot be asked: {values['left_out']}, so there is no energy."]
+        return report.Section(anchor="energy", title="Is it only the energy?", sentences=words)
     shown = [task for task in tasks if task["shown"] is not None]
     drawn = [task for task in shown if not task["trivial"]] or shown[-1:]
     coldest = sorted(drawn, key=lambda task: (task["input"] != "inherent", task["T"] or 0.0))[:3]

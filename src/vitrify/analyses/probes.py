@@ -13,7 +13,7 @@ from vitrify import baselines, classify, learn, probes, probes_figures, report, 
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
 from vitrify.report import with_interval
-from vitrify.settings import Study, split
+from vitrify.settings import Input, Study, split
 from vitrify.system import stream
 
 Values = dict[str, Any]
@@ -89,7 +89,7 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
             {"name": f"{which}, {name.removeprefix('species ')}", "of": name, "logit": found[test.label == y].tolist()}
             for y, which in ((0, "liquid"), (1, "glass"))
         ]
-    if ensemble.thermal.shape[-1] == 2:
+    if ensemble.thermal.shape[-1] == 2 and ensemble.shells is None:  # the patterns are of the model mixtures' lengths
         groups += [
             {"name": _FOLD[fold], "of": "pattern", "logit": _pattern_logits(network, test, fold, rng(fold))}
             for fold in probes.FOLDS
@@ -132,11 +132,11 @@ def _pattern_logits(network: learn.Trained, like: Labelled, fold: int, rng: np.r
     return list(learn.predict(network, shown).tolist())
 
 
-def _patches(chosen: Study, ensemble: Ensemble, name: str, k: int) -> Values:
+def _patches(chosen: Study, ensemble: Ensemble, name: Input, k: int) -> Values:
     """Return what a logistic regression on the mean descriptors of a patch tells apart, against its size."""
     data = labelled(ensemble, inherent=name == "inherent", k_glass=chosen.classify.k_glass, k_liquid=k)
-    parts, view = split(chosen), Descriptors()
-    is_B = data.species == 1
+    n_species = chosen.simulate.liquid.n_species
+    parts, view = split(chosen), Descriptors(n_species=max(n_species, 2))
     rng = stream(chosen.seed, "patches", name, k)
     sizes = [n for n in _SIZES if n < len(data.species)] + [len(data.species)]
     each = {n: _N_PATCHES if n < len(data.species) else 1 for n in sizes}
@@ -145,9 +145,10 @@ def _patches(chosen: Study, ensemble: Ensemble, name: str, k: int) -> Values:
         (numbers,) = view(positions[None], data.species, data.box)
         for n in sizes:
             for inside in probes.patches(positions, data.box, n, each[n], rng=rng):
-                of_each = [numbers[0, inside][is_B[inside] == b, 2:] for b in (False, True)]
+                seen, kind = numbers[0, inside, view.n_species :], data.species[inside]
+                of_each = [seen[kind == one] for one in range(view.n_species)]
                 features[n].append(
-                    np.concatenate([one.mean(axis=0) if len(one) else 0 * numbers[0, 0, 2:] for one in of_each])
+                    np.concatenate([one.mean(axis=0) if len(one) else np.zeros(seen.shape[1]) for one in of_each])
                 )
     found = []
     for n in sizes:
@@ -165,15 +166,13 @@ def _patches(chosen: Study, ensemble: Ensemble, name: str, k: int) -> Values:
     return {"input": name, "k": k, "T": float(ensemble.T[k - 1]), "n_runs": len(parts.test), "sizes": found}
 
 
-def _liquids(chosen: Study, ensemble: Ensemble, name: str, k_hot: int, k_cold: int) -> Values:
+def _liquids(chosen: Study, ensemble: Ensemble, name: Input, k_hot: int, k_cold: int) -> Values:
     """Return how well two liquids are told apart by their descriptors and by the energy; no glass is involved."""
     data = labelled(ensemble, inherent=name == "inherent", k_glass=k_cold, k_liquid=k_hot)
-    parts, view = split(chosen), Descriptors()
-    energy = data.e_is if name == "inherent" else data.e_pot
-    columns = {
-        "descriptors": view.pooled(data.positions, data.species, data.box).astype(float),
-        "energy": energy[:, None],
-    }
+    parts, view = split(chosen), Descriptors(n_species=max(chosen.simulate.liquid.n_species, 2))
+    columns = {"descriptors": view.pooled(data.positions, data.species, data.box).astype(float)}
+    if chosen.simulate.liquid.has_potential:
+        columns["energy"] = data.energy("e_is" if name == "inherent" else "e_pot")[:, None]
     found = {}
     for word, table in columns.items():
         train, chooses, test = (np.isin(data.run, runs) for runs in (parts.train, parts.validation, parts.test))
@@ -270,7 +269,7 @@ def _liquid_table(pairs: list[Values]) -> report.Table:
                 one["input"],
                 *(f"{T:.3f}" for T in one["T"]),
                 with_interval(one["descriptors"]["auc"]),
-                with_interval(one["energy"]["auc"]),
+                with_interval(one["energy"]["auc"]) if "energy" in one else "unknown",
                 with_interval(one["descriptors"]["accuracy"]),
                 str(one["n_test"]),
             )

@@ -2,6 +2,7 @@
 
 __all__ = ["compute", "section"]
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from vitrify.system import Configuration, stream
 from vitrify.views import pair_correlation
 
 Values = dict[str, Any]
+Shells = tuple[tuple[float, ...], ...]
 
 _N_CURVE_RUNS = 32  # runs that pair correlations and structure factors are averaged over
 _ALL = "all metrics, linear"
@@ -62,7 +64,7 @@ def _tables(
     ensemble: Ensemble, inputs: Sequence[Input], *, n_workers: int, progress: Any
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Return the names of the metrics and, by input, their values for every run and record."""
-    done, total = 0.0, len(ensemble.e_is_shifted)
+    done, total = 0.0, ensemble.n_runs
 
     def tick(amount: float) -> None:
         nonlocal done
@@ -71,22 +73,25 @@ def _tables(
 
     jobs = []
     for part in np.array_split(np.arange(total), min(4 * n_workers, total)):
-        positions = np.stack([getattr(ensemble, name)[part] for name in inputs], axis=1)
-        jobs.append((positions, ensemble.species, ensemble.box))
+        positions = np.stack([ensemble.shown(name)[part] for name in inputs], axis=1)
+        jobs.append((positions, ensemble.species, ensemble.box, ensemble.shells))
     found = parallel.spread(_measure, jobs, n_workers=n_workers, progress=tick)
     values = np.concatenate([part for _, part in found])
     return found[0][0], {name: values[:, place] for place, name in enumerate(inputs)}
 
 
-def _measure(job: tuple[np.ndarray, np.ndarray, np.ndarray], tick: parallel.Tick) -> tuple[tuple[str, ...], np.ndarray]:
+def _measure(
+    job: tuple[np.ndarray, np.ndarray, np.ndarray, Shells | None], tick: parallel.Tick
+) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the names of the metrics, and their values for some runs: run, input, record, metric."""
-    positions, species, box = job
+    positions, species, box, shells = job
     names: tuple[str, ...] = ()
     runs = []
     for run in positions:
         values = []
         for one in run.reshape(-1, *run.shape[2:]):
-            names, found = structure.metrics(Configuration(positions=one.astype(float), species=species, box=box))
+            shown = Configuration(positions=one.astype(float), species=species, box=box)
+            names, found = structure.metrics(shown, shells=shells)
             values.append(found)
         runs.append(np.array(values).reshape(*run.shape[:2], -1))
         tick(1)
@@ -134,13 +139,13 @@ def _told_apart(
     }
 
 
-def _curves(ensemble: Ensemble, records: tuple[int, ...], T: list[float], name: str) -> list[Values]:
+def _curves(ensemble: Ensemble, records: tuple[int, ...], T: list[float], name: Input) -> list[Values]:
     """Return g(r) and S(q) of the hottest and the coldest liquid and of the glass, with standard errors over runs."""
     found = []
     reach = min(4.0, 0.499 * float(ensemble.box.min()))
     for place in dict.fromkeys((0, len(records) - 2, len(records) - 1)):
         g, S = [], []
-        for positions in getattr(ensemble, name)[:_N_CURVE_RUNS, ensemble.place("k", records[place])]:
+        for positions in ensemble.shown(name)[:_N_CURVE_RUNS, ensemble.place("k", records[place])]:
             shown = Configuration(positions=positions.astype(float), species=ensemble.species, box=ensemble.box)
             r, one = pair_correlation(shown, r_max=reach, n_bins=120)
             q, other = structure.structure_factor(shown)
@@ -167,6 +172,9 @@ def _curves(ensemble: Ensemble, records: tuple[int, ...], T: list[float], name: 
 def section(values: Values) -> report.Section:
     """Return which metrics tell glass from liquid, the figures and a table for every task."""
     metrics, curves = values["metrics"], values["curves"]
+    best = "inherent" if any(row["input"] == "inherent" for row in values["rows"]) else "thermal"
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: round((np.sqrt(8 * len(curves[0]["g"]) + 1) - 1) / 2)]
+    pairs = list(itertools.combinations_with_replacement(letters, 2))
     columns = {name: [one[name] for one in metrics for _ in one["T"]] for name in ("input", "metric", "n_runs")} | {
         name: [value for one in metrics for value in one[name]] for name in ("T", "mean", "se")
     }
@@ -175,9 +183,7 @@ def section(values: Values) -> report.Section:
         for one in curves
         for name, key, place in (
             ("r", "r", None),
-            ("g_AA", "g", 0),
-            ("g_AB", "g", 1),
-            ("g_BB", "g", 2),
+            *((f"g_{a}{b}", "g", place) for place, (a, b) in enumerate(pairs)),
             ("q", "q", None),
             ("S", "S", None),
         )
@@ -185,7 +191,7 @@ def section(values: Values) -> report.Section:
     return report.Section(
         anchor="structure",
         title="Structure, without a network",
-        sentences=[_sentence(row) for row in values["rows"] if row["input"] == "inherent" and not _easy(row)],
+        sentences=[_sentence(row) for row in values["rows"] if row["input"] == best and not _easy(row)],
         drawings=[
             report.Drawing(
                 name="structural_metrics",

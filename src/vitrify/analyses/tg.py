@@ -18,6 +18,7 @@ from jaxtyping import Float
 from vitrify import indicators, locate, report, store
 from vitrify.dataset import Ensemble
 from vitrify.descriptors import Descriptors
+from vitrify.material import NO_POTENTIAL
 from vitrify.settings import Study
 from vitrify.system import stream
 from vitrify.transition import mean_curve
@@ -41,28 +42,31 @@ def compute(
 
     Returns:
         What `vitrify.locate.as_values` returns, with ``indicators`` (by what the classifier was shown, then by name),
-        ``n_runs``, ``n_particles`` and ``cooling_steps``; without ``rows`` if the study is not a cooling.
+        ``n_runs``, ``n_particles`` and ``cooling_steps``, 0 if unknown; without ``rows`` if the study is neither of a
+        cooling nor of imported records with energies.
     """
     del n_workers
-    if chosen.simulate.cool is None:
+    course = chosen.simulate.cool or chosen.simulate.imported
+    if course is None or not chosen.simulate.liquid.has_potential:
         return {"protocol": chosen.simulate.protocol, "rows": []}
     n_frames = chosen.simulate.bath.n_frames
     k = np.unique(np.linspace(1, n_frames, min(_N_TEMPERATURES, n_frames)).round().astype(int))
     ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=tuple(k.tolist()))
-    mean, se = mean_curve(ensemble.e_is_unshifted)
-    located = locate.of_runs(ensemble.T, ensemble.e_is_unshifted, seed=chosen.seed)
+    e_is = ensemble.energy("e_is")
+    mean, se = mean_curve(e_is)
+    located = locate.of_runs(ensemble.T, e_is, seed=chosen.seed)
     values = locate.as_values(located, ensemble.T, mean, se)
-    n_runs = len(ensemble.e_is_unshifted)
+    n_runs = ensemble.n_runs
     values |= {
-        "protocol": "cool",
+        "protocol": chosen.simulate.protocol,
         "indicators": {},
         "n_runs": n_runs,
         "n_particles": chosen.simulate.n_particles,
-        "cooling_steps": chosen.simulate.cool.n_steps,
+        "cooling_steps": 0 if chosen.simulate.cool is None else chosen.simulate.cool.n_steps,
     }
     if len(k) < 6 or n_runs < 3:
         return values
-    shown = {"descriptors": described(ensemble), "e_is": ensemble.e_is_unshifted[:, k - 1, None]}
+    shown = {"descriptors": described(ensemble), "e_is": e_is[:, k - 1, None]}
     for place, (name, features) in enumerate(shown.items()):
         found = _indicate(
             ensemble.T[k - 1],
@@ -85,7 +89,7 @@ def described(ensemble: Ensemble) -> Float[np.ndarray, "r m f"]:
     view = _view(ensemble)
     kinds = range(view.n_species)
     rows = []
-    for structures in ensemble.inherent:
+    for structures in ensemble.shown("inherent"):
         numbers = view(structures, ensemble.species, ensemble.box)[0][:, :, view.n_species :].astype(float)
         of_kind = [numbers[:, ensemble.species == kind] for kind in kinds]
         rows.append(np.concatenate([pool(axis=1) for one in of_kind for pool in (one.mean, one.std)], axis=1))
@@ -97,6 +101,8 @@ def section(values: dict[str, Any]) -> report.Section:
     title = "Where is the glass transition?"
     if not values["rows"]:
         words = f"A transition is located on a cooling; this study's bath follows simulate.{values['protocol']}."
+        if values["protocol"] == "imported":
+            words = f"A transition is located on a curve of energies, and there are none: {NO_POTENTIAL}."
         return report.Section(anchor="transition", title=title, sentences=[words])
     drawing = report.Drawing(
         name="tg_methods",

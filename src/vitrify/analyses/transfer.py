@@ -12,12 +12,13 @@ from jaxtyping import Float
 
 from vitrify import baselines, classify, learn, report, scores, store, transfer, transfer_figures
 from vitrify.dataset import Ensemble, Labelled
+from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
-from vitrify.settings import Study, split
+from vitrify.settings import Input, Study, split
 from vitrify.system import stream
 
 Values = dict[str, Any]
-State = tuple[str, int]  # input and record of the liquid
+State = tuple[Input, int]  # input and record of the liquid
 
 _LEVELS = (0.75, 0.55)  # the accuracy approaches one half and does not cross it
 ENERGY = "energy"
@@ -45,7 +46,8 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     trained = _trained(chosen, out, states)
     total, done = sum(len(each) for each in trained.values()), 0
     models = []
-    for model in (ENERGY, *(one.kind for one in chosen.models)):
+    energy = (ENERGY,) if chosen.simulate.liquid.has_potential else ()
+    for model in (*energy, *(one.kind for one in chosen.models)):
         grid = []
         for state in states:
             if model == ENERGY:
@@ -71,17 +73,15 @@ def _records(chosen: Study) -> list[int]:
     return [*sorted(chosen.classify.k), _glass(chosen)]
 
 
-def _shown(ensemble: Ensemble, name: str, k: int, runs: np.ndarray) -> Labelled:
+def _shown(ensemble: Ensemble, name: Input, k: int, runs: np.ndarray) -> Labelled:
     """Return one record of some runs; the labels are not looked at."""
-    positions = (ensemble.inherent if name == "inherent" else ensemble.thermal)[runs, ensemble.place("k", k)]
     return Labelled(
-        positions=positions,
+        positions=ensemble.shown(name)[runs, ensemble.place("k", k)],
         species=ensemble.species,
         box=ensemble.box,
         label=np.zeros(len(runs), int),
         run=runs,
-        e_pot=ensemble.e_pot_unshifted[runs, k - 1],
-        e_is=ensemble.e_is_unshifted[runs, k - 1],
+        shells=ensemble.shells,
     )
 
 
@@ -89,7 +89,7 @@ def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, S
     """Return the networks of a finished study by kind and state, one for each seed."""
     found: dict[tuple[str, State], list[learn.Trained]] = {}
     for one in classify.trainings(chosen):
-        state = (str(one.input), one.train_k)
+        state = (one.input, one.train_k)
         if one.model is None or one.control or state not in states:
             continue
         network = learn.restore(one.model, store.Checkpoints(out / "models" / one.folder))
@@ -101,8 +101,8 @@ def _energy(ensemble: Ensemble, chosen: Study, state: State, shown: dict[State, 
     """Return the logits of a logistic regression on the energy of the configuration shown."""
     parts, (name, k) = split(chosen), state
 
-    def features(name: str, k: int, runs: np.ndarray) -> np.ndarray:
-        table = ensemble.e_is_unshifted if name == "inherent" else ensemble.e_pot_unshifted
+    def features(name: Input, k: int, runs: np.ndarray) -> np.ndarray:
+        table = ensemble.energy("e_is" if name == "inherent" else "e_pot")
         return np.asarray(table[runs, k - 1][:, None])
 
     def pair(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +158,7 @@ def _halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
 
 def _moved(
     k_transfer: int,
-    name: str,
+    name: Input,
     states: list[State],
     T: Float[np.ndarray, " t"],
     grid: list[list[Answers]],
@@ -201,9 +201,8 @@ def section(values: Values) -> report.Section:
     return report.Section(
         anchor="transfer",
         title="Trained in one state, tested in another",
-        sentences=[
-            words for model in models for moved in model["moved"] for words in [_sentence(values, model, moved)]
-        ],
+        sentences=[_sentence(values, model, moved) for model in models for moved in model["moved"]]
+        + ([] if any(model["model"] == ENERGY for model in models) else [f"The energy is left out: {NO_POTENTIAL}."]),
         drawings=[drawing],
         tables=[_table(values, model) for model in models],
     )

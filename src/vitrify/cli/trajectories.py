@@ -15,6 +15,7 @@ from vitrify.cli.words import Command, Common, Progressing, answer, parse, worke
 
 if TYPE_CHECKING:
     from vitrify.imported import Survey, Units
+    from vitrify.material import PairStyle
     from vitrify.snapshots import Told
 
 
@@ -25,8 +26,12 @@ def _import(words: list[str]) -> None:
         """New folder of the data space and its study."""
         files: Annotated[tuple[str, ...], tyro.conf.Positional]
         """Trajectories, one run and, mostly, one temperature each; globs may be quoted."""
-        mixture: str
-        """Whose potential gives energies and inherent structures: ka2d or ka3d."""
+        mixture: str | None = None
+        """Whose potential gives energies and inherent structures: ka2d or ka3d. Without, the files say what it is."""
+        pair_style: str | None = None
+        """Potential of another material in LAMMPS's words, such as "lj/cut 2.5"."""
+        pair_coeff: tuple[str, ...] = ()
+        """Its coefficients in LAMMPS's words, a quoted line each, such as "* * 1 1"."""
         pattern: str | None = None
         """Regular expression in the paths; its groups (?P<run>...), T, class and rate are labels."""
         run: str | None = None
@@ -40,7 +45,7 @@ def _import(words: list[str]) -> None:
         every: int = 0
         """Take each frame whose number is a multiple; 0 takes the last frame of each file."""
         species: tuple[str, ...] = ()
-        """Names of A and B in the files; by default in the order of the names."""
+        """Names of A, B, ... in the files; by default in the order of the names."""
         cell: tuple[float, ...] = ()
         """Box edges, for files that have none."""
         dimension: Literal[2, 3] | None = None
@@ -59,8 +64,8 @@ def _import(words: list[str]) -> None:
     from vitrify.potentials import MIXTURES, Mixture
     from vitrify.snapshots import Told
 
-    mixture = MIXTURES.get(given.mixture)
-    if not isinstance(mixture, Mixture):
+    mixture = None if given.mixture is None else MIXTURES.get(given.mixture)
+    if given.mixture is not None and not isinstance(mixture, Mixture):
         known = ", ".join(name for name, one in MIXTURES.items() if isinstance(one, Mixture))
         raise ValueError(f"--mixture must be one of {known}; got {given.mixture!r}")
     if given.every < 0:
@@ -69,12 +74,11 @@ def _import(words: list[str]) -> None:
     sources = imported.understood(
         given.files, pattern=given.pattern, given={name: word for name, word in labels.items() if word is not None}
     )
-    choice = imported.Choice(
-        told=Told(species=given.species, cell=given.cell, dimension=given.dimension),
-        mixture=mixture,
-        units=imported.Units(style=given.units, sigma=given.sigma, epsilon=given.epsilon),
-        every=given.every,
-    )
+    told = Told(species=given.species, cell=given.cell, dimension=given.dimension)
+    units = imported.Units(style=given.units, sigma=given.sigma, epsilon=given.epsilon)
+    potential = _pair_style(given)
+    of = mixture if isinstance(mixture, Mixture) else imported.material(sources, told, units, potential)
+    choice = imported.Choice(told=told, mixture=of, units=units, every=given.every)
     _show(imported.survey(sources, choice))
     if not given.yes:
         _ask()
@@ -85,6 +89,28 @@ def _import(words: list[str]) -> None:
         f"next: vitrify run {found['study']} --out {given.out}",
     ]
     answer(given, found, "\n".join(lines))
+
+
+def _pair_style(given: Any) -> "PairStyle | None":
+    """Return the potential that is stated in LAMMPS's words, if one is."""
+    from vitrify import lammps
+    from vitrify.material import PairStyle
+
+    if given.pair_style is None and not given.pair_coeff:
+        return None
+    if given.mixture is not None:
+        raise ValueError(f"--pair-style is of a material of your own, and --mixture {given.mixture} has its potential")
+    if given.pair_style is None or not given.pair_coeff:
+        raise ValueError('--pair-style "lj/cut 2.5" and --pair-coeff "* * 1 1", to take an example, go together')
+    if not lammps.available():
+        raise ValueError("--pair-style needs LAMMPS: pip install 'vitrify[lammps]', or put its command lmp on the PATH")
+    return PairStyle(
+        style=given.pair_style,
+        coefficients=given.pair_coeff,
+        units=given.units,
+        sigma=given.sigma,
+        epsilon=given.epsilon,
+    )
 
 
 def _show(surveys: "list[Survey]") -> None:
@@ -154,7 +180,7 @@ def _diagnose(words: list[str]) -> None:
     from vitrify.potentials import MIXTURES, Mixture
 
     model = None if given.model is None else load(given.model)
-    name = given.mixture or (None if model is None else model.card["mixture"])
+    name = given.mixture or (None if model is None or model.card["mixture"] == "own" else model.card["mixture"])
     mixture = MIXTURES.get(name) if name else None
     if name is not None and not isinstance(mixture, Mixture):
         known = ", ".join(key for key, one in MIXTURES.items() if isinstance(one, Mixture))
@@ -252,7 +278,9 @@ def _scored(found: dict[str, Any]) -> str:
 
 COMMANDS = {
     "import": Command(
-        _import, "OUT FILES... --mixture ka2d", "a data space and a study of your own trajectories, by labels or paths"
+        _import,
+        "OUT FILES... [--mixture ka2d]",
+        "a data space and a study of your own trajectories, by labels or paths",
     ),
     "diagnose": Command(
         _diagnose, "FILE [--model ka2d-inherent]", "what a trajectory is, and what stands against using it"
