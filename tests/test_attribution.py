@@ -13,8 +13,8 @@ from vitrify.attribution import (
     randomised,
 )
 from vitrify.dataset import Labelled
-from vitrify.models import CNN, MODELS, MPNN, Logistic, Swanson2018
-from vitrify.sites import owners
+from vitrify.models import CNN, CNN3D, MODELS, MPNN, Logistic, Swanson2018
+from vitrify.sites import look, owners
 
 EDGE = {2: 8.0, 3: 5.5}
 SPECIES = np.repeat([0, 1], [60, 32])
@@ -152,6 +152,19 @@ def test_every_cell_of_the_cnn_adds_its_own_share_to_the_logit():
     assert one.particles[0] == pytest.approx(by_hand, abs=1e-5 * np.abs(by_hand).max())
 
 
+def test_a_cell_of_voxels_is_shared_out_among_the_balls_in_it():
+    data, model = sample(3), CNN3D(view={"voxels_per_sigma": 3.0})
+    shape = model.view.voxels(data.box, stride=model.stride)
+    cells = tuple(size // 4 for size in shape)
+    of_cell = np.random.default_rng(5).random(cells)
+    shares = look(model.build(seed=0), model, SPECIES, data.box, "features").shared(of_cell.ravel(), data.positions[0])
+    owner = owners(data.positions[0], SPECIES, data.box, shape=shape, radius=np.array(model.view.radius))
+    by_hand = np.zeros(92)
+    for place in np.ndindex(*shape):
+        by_hand[owner[place]] += of_cell[tuple(at // 4 for at in place)] / 64
+    assert shares == pytest.approx(by_hand)
+
+
 def test_a_pixel_belongs_to_the_disc_that_covers_it_or_else_to_the_nearest_across_the_boundary():
     positions = np.array([[0.2, 5.0], [5.0, 5.0], [6.2, 5.0]])
     owner = owners(
@@ -179,8 +192,9 @@ def test_too_few_steps_are_warned_of_and_more_are_taken_where_they_help():
 
 def test_only_pictures_have_pixels_and_a_baseline_has_both_classes():
     data, model = sample(), MPNN()
-    with pytest.raises(ValueError, match="at must be 'features' for mpnn"):
-        baseline(model.build(seed=0), model, data, at="pixels")
+    for unable, d in ((model, 2), (CNN3D(), 3)):
+        with pytest.raises(ValueError, match=f"at must be 'features' for {unable.kind}"):
+            baseline(unable.build(seed=0), unable, sample(d), at="pixels")
     with pytest.raises(ValueError, match="both classes; 3 of 3 are glasses"):
         baseline(model.build(seed=0), model, data.take(data.label == 1))
 

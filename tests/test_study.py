@@ -251,7 +251,7 @@ def test_a_study_that_is_held_comes_to_a_page_without_a_transition(tmp_path: Pat
         ({"classify": {"k": [5, 5]}}, "k must not repeat a record"),
         ({"classify": {"control": [171]}}, "control must be two different records, or empty"),
         ({"simulate": {"n_runs": 2}}, "simulate more runs"),
-        ({"simulate": {"mixture": "ka3d", "n_particles": 600}}, "cnn cannot see the 3 dimensions of ka3d; use deepset"),
+        ({"simulate": {"mixture": "ka3d", "n_particles": 600}}, "cnn cannot see the 3 dimensions of ka3d; use cnn3d"),
         ({"models": [{"kind": "cnn"}, {"kind": "cnn", "width": 8}]}, "models must be of different kinds"),
         ({"models": [{"kind": "resnet"}]}, "'mpnn', 'deepset'"),
         ({"colour": "blue"}, "Extra inputs are not permitted"),

@@ -123,7 +123,7 @@ def test_full_discs_saturate_instead_of_overflowing():
 @pytest.mark.parametrize(
     ("positions", "species", "box", "message"),
     [
-        (np.zeros((1, 2, 3)), [0, 0], [5.0, 5.0, 5.0], "use the graph view"),
+        (np.zeros((1, 2, 3)), [0, 0], [5.0, 5.0, 5.0], "use Voxels"),
         (np.zeros((1, 2, 2)), [0, 2], [5.0, 5.0], "radius must have 3 entries"),
         (np.zeros((1, 2, 2)), [0, 1], [1.0, 5.0], "at most half the box edge"),
     ],

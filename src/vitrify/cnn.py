@@ -1,14 +1,14 @@
-r"""Convolutional networks on pictures: a small one with a periodic halo, and the large one of the source log.
+r"""Convolutional networks: a small periodic one on pictures, its like on voxels, and the large one of the source log.
 
-.. math:: \text{CNN: } s &= w \cdot \mathrm{BN}(\langle h_p \rangle_p, \langle h_p^2 \rangle_p) + w_0 \\
+.. math:: \text{CNN, CNN3D: } s &= w \cdot \mathrm{BN}(\langle h_p \rangle_p, \langle h_p^2 \rangle_p) + w_0 \\
           \text{Swanson2018: } s &= z_\text{glass} - z_\text{liquid}, \quad
               z = V\,\mathrm{drop}(\mathrm{relu}(U h + u)) + v
 
-with ``h`` the last layer of convolutions and ``p`` its positions. The first averages over positions and so takes any
-box; the second has a weight of its own for every position of a picture of fixed size.
+with ``h`` the last layer of convolutions and ``p`` its positions. The first two average over positions and so take any
+box; the third has a weight of its own for every position of a picture of fixed size.
 """
 
-__all__ = ["CNN", "Swanson2018"]
+__all__ = ["CNN", "CNN3D", "Swanson2018"]
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from vitrify.system import Configuration
 from vitrify.views import Image, log_picture
+from vitrify.voxels import Voxels
 
 
 class CNN(BaseModel):
@@ -66,6 +67,47 @@ class CNN(BaseModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return _ConvolutionalNetwork(self)
+
+
+class CNN3D(BaseModel):
+    """Three periodic convolutions on voxels, then mean and mean square over the box.
+
+    The like of `CNN` in three dimensions. A halo of voxels would cost more than the box itself, so each convolution is
+    given the periodic image that it needs. The total stride is 4 voxels: the last layer has exactly one cell per
+    4 x 4 x 4 voxels of the box, so a shift by whole strides only moves the cells and leaves the score as it was.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    invariant: ClassVar[bool] = False
+    dimensions: ClassVar[tuple[int, ...]] = (3,)
+    recipe: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    stride: ClassVar[int] = 4
+
+    kind: Literal["cnn3d"] = Field("cnn3d", description="Convolutional network on voxels.")
+    view: Voxels = Field(Voxels(), description="How the voxels are drawn.")
+    width: int = Field(8, ge=1, description="Channels of the first layer; the others have twice as many.")
+
+    def inputs(
+        self,
+        positions: Float32[np.ndarray, "b n d"],
+        species: Integer[np.ndarray, " n"],
+        box: Float64[np.ndarray, " d"],
+    ) -> tuple[Tensor, ...]:
+        """Return the voxels.
+
+        Args:
+            positions: Coordinates, in sigma_AA.
+            species: 0 for A, 1 for B.
+            box: Edge lengths, in sigma_AA.
+        """
+        (voxels,) = self.view(positions, species, box, stride=self.stride)
+        return (torch.from_numpy(voxels),)
+
+    def build(self, *, seed: int) -> nn.Module:
+        """Return the network with weights drawn from ``seed``; PyTorch's own random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _VoxelNetwork(self)
 
 
 class Swanson2018(BaseModel):
@@ -168,6 +210,39 @@ class _ConvolutionalNetwork(nn.Module):
     def forward(self, pictures: UInt8[Tensor, "b c h w"]) -> Float32[Tensor, " b"]:
         """Return the logit of each picture."""
         return self.of_sites(self.sites(pictures)).float()
+
+
+class _VoxelNetwork(nn.Module):
+    """The network of `CNN3D`."""
+
+    def __init__(self, settings: CNN3D) -> None:
+        super().__init__()
+        width = settings.width
+        self.features = nn.Sequential(
+            nn.Conv3d(len(settings.view.radius), width, 4, stride=2, padding=1, padding_mode="circular", bias=False),
+            nn.BatchNorm3d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(width, 2 * width, 4, stride=2, padding=1, padding_mode="circular", bias=False),
+            nn.BatchNorm3d(2 * width),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(2 * width, 2 * width, 3, padding=1, padding_mode="circular"),
+            nn.ReLU(inplace=True),
+        )
+        self.readout = nn.Sequential(nn.BatchNorm1d(4 * width), nn.Linear(4 * width, 1))
+
+    def sites(self, voxels: UInt8[Tensor, "b c x y z"]) -> Float32[Tensor, "b s f"]:
+        """Return the cells of the last layer in one axis, those along the last edge of the box side by side."""
+        h = self.features(voxels.float() * (2 / 255))  # ink counts from 0 to 2
+        return h.flatten(2).transpose(1, 2).float()  # type: ignore[no-any-return]
+
+    def of_sites(self, h: Float[Tensor, "b s f"]) -> Float[Tensor, " b"]:
+        """Return the logit of each configuration's cells."""
+        pooled = torch.cat([h.mean(1), h.square().mean(1)], 1)
+        return self.readout(pooled).squeeze(1)  # type: ignore[no-any-return]
+
+    def forward(self, voxels: UInt8[Tensor, "b c x y z"]) -> Float32[Tensor, " b"]:
+        """Return the logit of each configuration."""
+        return self.of_sites(self.sites(voxels)).float()
 
 
 class _SwansonNetwork(nn.Module):

@@ -26,6 +26,7 @@ from vitrify.log_index import Record
 _PATIENCE_S = 300.0
 _NAMES = {
     "cnn": "CNN",
+    "cnn3d": "CNN on voxels",
     "mpnn": "MPNN",
     "e_is": "energy alone (e_IS)",
     "e_pot": "energy alone (e_pot)",

@@ -35,6 +35,7 @@ Results = dict[str, Any]
 
 MODEL_NAMES = {
     "cnn": "CNN",
+    "cnn3d": "CNN on voxels",
     "mpnn": "MPNN",
     "deepset": "descriptor set",
     "shallow": "one hidden layer",
@@ -55,6 +56,7 @@ _METRIC_NAMES = {
 }
 _MARKERS = {
     "cnn": "o",
+    "cnn3d": "o",
     "mpnn": "s",
     "deepset": "P",
     "shallow": "X",

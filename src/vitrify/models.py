@@ -8,6 +8,7 @@ before the training: `MODELS` names them, and a study file chooses by ``kind``.
 
 __all__ = [
     "CNN",
+    "CNN3D",
     "MODELS",
     "MPNN",
     "DeepSet",
@@ -27,7 +28,7 @@ from jaxtyping import Float32, Float64, Integer
 from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
-from vitrify.cnn import CNN, Swanson2018
+from vitrify.cnn import CNN, CNN3D, Swanson2018
 from vitrify.mpnn import MPNN
 from vitrify.sets import DeepSet, Logistic, Shallow
 
@@ -73,7 +74,7 @@ class Model(Protocol):
         ...
 
 
-Network = Annotated[CNN | Swanson2018 | MPNN | DeepSet | Shallow | Logistic, Field(discriminator="kind")]
+Network = Annotated[CNN | CNN3D | Swanson2018 | MPNN | DeepSet | Shallow | Logistic, Field(discriminator="kind")]
 """Settings of any network, told apart by ``kind``."""
 
 

@@ -1,4 +1,4 @@
-"""What a network turns into one logit: particles, cells of a picture, or its pixels, each with its features.
+"""What a network turns into one logit: particles, cells of a picture or of voxels, or pixels, each with its features.
 
 Every way to look has the same four parts: the features of the sites, the kind of each site, the logit of features
 that may be any numbers, and how a number of every site is shared out among the particles, with nothing lost.
@@ -7,6 +7,7 @@ that may be any numbers, and how a number of every site is shared out among the 
 __all__ = ["At", "Sites", "look", "owners"]
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
@@ -16,7 +17,7 @@ from jaxtyping import Float, Float32, Float64, Int64, Integer
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from vitrify.cnn import CNN, Swanson2018
+from vitrify.cnn import CNN, CNN3D, Swanson2018
 from vitrify.models import Model
 from vitrify.sets import Logistic, Shallow
 from vitrify.system import wrap
@@ -67,28 +68,30 @@ def look(network: nn.Module, model: Model, species: np.ndarray, box: np.ndarray,
         return _Pixels(network, model, species, box)
     if at == "pixels":
         raise ValueError(f"at must be 'features' for {model.kind}, which sees no pixels; got 'pixels'")
-    return _Cells(network, model, species, box) if isinstance(model, CNN) else _Particles(network, model, species, box)
+    if isinstance(model, CNN | CNN3D):
+        return _Cells(network, model, species, box)
+    return _Particles(network, model, species, box)
 
 
 def owners(
-    positions: Float[np.ndarray, "n 2"],
+    positions: Float[np.ndarray, "n d"],
     species: Integer[np.ndarray, " n"],
-    box: Float64[np.ndarray, " 2"],
+    box: Float64[np.ndarray, " d"],
     *,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     radius: Float64[np.ndarray, " k"],
-) -> Int64[np.ndarray, "h w"]:
+) -> Int64[np.ndarray, "..."]:
     """Return the particle each pixel of the box belongs to: the one whose rim it is deepest inside of, or nearest to.
 
     Args:
-        positions: Coordinates, in sigma_AA; the first axis runs down, the second to the right.
+        positions: Coordinates, in sigma_AA; the first axis of a picture runs down, the second to the right.
         species: 0 for A, 1 for B.
         box: Edge lengths, in sigma_AA; periodic.
-        shape: Pixels down and to the right.
-        radius: Radius of the disc of each species, in sigma_AA.
+        shape: Pixels, or voxels, along each edge.
+        radius: Radius of the disc or ball of each species, in sigma_AA.
     """
     axes = [(np.arange(size) + 0.5) * (float(edge) / size) for size, edge in zip(shape, box, strict=True)]
-    pixels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=2).reshape(-1, 2)
+    pixels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(shape))
     inside = wrap(positions.astype(np.float64), box)
     nearest, owner = np.full(len(pixels), np.inf), np.zeros(len(pixels), np.int64)
     for kind in np.unique(species):
@@ -132,22 +135,23 @@ class _Particles:
 class _Cells:
     """Every cell of a convolutional network's last layer is a site, at the centre of what it sees."""
 
-    def __init__(self, network: nn.Module, model: CNN, species: np.ndarray, box: np.ndarray) -> None:
+    def __init__(self, network: nn.Module, model: CNN | CNN3D, species: np.ndarray, box: np.ndarray) -> None:
         self.network, self.model, self.species, self.box = network, model, species, box
-        self.shape = model.view.pixels(box, stride=model.stride)
-        self.cells = (self.shape[0] // model.stride, self.shape[1] // model.stride)
-        self.group = np.zeros(self.cells[0] * self.cells[1], np.int64)
+        count = model.view.pixels if isinstance(model, CNN) else model.view.voxels
+        self.shape: tuple[int, ...] = count(box, stride=model.stride)
+        self.cells = tuple(size // model.stride for size in self.shape)
+        self.group = np.zeros(math.prod(self.cells), np.int64)
         self.score: Callable[[Tensor], Tensor] = copy.deepcopy(network).double().of_sites  # type: ignore[assignment]
 
-    def sites(self, positions: Float32[np.ndarray, "b n 2"]) -> Float32[Tensor, "b s f"]:
+    def sites(self, positions: Float32[np.ndarray, "b n d"]) -> Float32[Tensor, "b s f"]:
         with torch.no_grad():
             return self.network.sites(*self.model.inputs(positions, self.species, self.box))  # type: ignore[operator, no-any-return]
 
     def shared(
-        self, of_site: Float64[np.ndarray, " s"], positions: Float32[np.ndarray, "n 2"]
+        self, of_site: Float64[np.ndarray, " s"], positions: Float32[np.ndarray, "n d"]
     ) -> Float64[np.ndarray, " n"]:
-        stride = self.model.stride
-        of_pixel = np.kron(of_site.reshape(self.cells), np.full((stride, stride), stride**-2.0))
+        cell = (self.model.stride,) * len(self.cells)
+        of_pixel = np.kron(of_site.reshape(self.cells), np.full(cell, 1 / math.prod(cell)))
         radius = np.array(self.model.view.radius)
         owner = owners(positions, self.species, self.box, shape=self.shape, radius=radius)
         return np.bincount(owner.ravel(), weights=of_pixel.ravel(), minlength=len(positions))

@@ -1,4 +1,4 @@
-r"""What a network or a linear model is shown: pictures, neighbour graphs, pair correlations and local order.
+r"""What a network or a linear model is shown: pictures, voxels, neighbour graphs, pair correlations and local order.
 
 A view maps positions, species and a periodic box to arrays whose first axis is the configuration:
 
@@ -17,6 +17,7 @@ __all__ = [
     "Descriptors",
     "Graph",
     "Image",
+    "Voxels",
     "freud_system",
     "local_descriptors",
     "log_picture",
@@ -38,6 +39,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vitrify.descriptors import Descriptors
 from vitrify.system import Configuration
+from vitrify.voxels import Voxels
 
 if TYPE_CHECKING:
     import freud
@@ -76,7 +78,7 @@ class Image(BaseModel):
             ValueError: The box is not two-dimensional.
         """
         if len(box) != 2:
-            raise ValueError(f"Image draws 2 dimensions; the box has {len(box)}: use the graph view")
+            raise ValueError(f"Image draws 2 dimensions; the box has {len(box)}: use Voxels")
         height, width = (stride * max(1, round(float(edge) * self.pixels_per_sigma / stride)) for edge in box)
         return height, width
 
@@ -534,4 +536,4 @@ def _copy_shells(
     return end
 
 
-VIEWS = {view.__name__.lower(): view for view in (Image, Graph, Descriptors)}
+VIEWS = {view.__name__.lower(): view for view in (Image, Voxels, Graph, Descriptors)}

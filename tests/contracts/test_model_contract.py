@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from vitrify.models import CNN, MODELS, MPNN, Swanson2018
+from vitrify.models import CNN, CNN3D, MODELS, MPNN, Swanson2018
 from vitrify.views import symmetries, symmetry
 
-EDGE = {2: 8.0, 3: 5.5}
+EDGE = {2: 8.0, 3: 6.0}
 SPECIES = np.repeat([0, 1], [60, 32])
 MEMBERS = {
     **{kind: model() for kind, model in MODELS.items()},
@@ -207,21 +207,27 @@ def test_shifts_over_the_boundary_turns_and_mirrors_are_not_seen_if_so_claimed(m
             assert not np.allclose(turned, before, rtol=1e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("kind", [kind for kind, model in MODELS.items() if 3 not in model.dimensions])
-def test_three_dimensions_are_refused_where_they_are_not_claimed(kind):
-    with pytest.raises(ValueError, match="draws 2 dimensions"):
-        MEMBERS[kind].inputs(sample(d=3), SPECIES, cube(3))
+@pytest.mark.parametrize(
+    ("kind", "d"), [(kind, d) for kind, model in MODELS.items() for d in (2, 3) if d not in model.dimensions]
+)
+def test_dimensions_that_are_not_claimed_are_refused(kind, d):
+    with pytest.raises(ValueError, match=f"draws {5 - d} dimensions"):
+        MEMBERS[kind].inputs(sample(d=d), SPECIES, cube(d))
 
 
-@pytest.mark.parametrize("shift", [(1.0, 0.0), (3.0, -5.0)])
-def test_the_cnn_does_not_see_shifts_by_whole_strides(shift):
-    # 8 pixels per sigma and a stride of 8 pixels: whole strides are whole sigmas, exact in binary
-    positions = np.round(sample() * 1024).astype(np.float32) / 1024
-    model = CNN()
+@pytest.mark.parametrize(
+    ("model", "shift"), [(CNN(), (1.0, 0.0)), (CNN(), (3.0, -5.0)), (CNN3D(), (1.0, 0.0, 0.0)), (CNN3D(), (3, -5, 2))]
+)
+def test_a_cnn_does_not_see_shifts_by_whole_strides(model, shift):
+    # as many pixels per sigma as in a stride: whole strides are whole sigmas, exact in binary
+    box = np.full(len(shift), 8.0)
+    positions = np.random.default_rng(0).random((16, 92, len(shift))) * 8
+    positions = np.round(positions * 1024).astype(np.float32) / 1024
     network = model.build(seed=0).eval()
-    assert model.view.pixels(cube(2), stride=model.stride) == (64, 64)
-    shifted = scores(model, network, moved(positions, shift=np.array(shift)))
-    np.testing.assert_allclose(shifted, scores(model, network, positions), rtol=1e-4, atol=1e-5)
+    assert model.inputs(positions, SPECIES, box)[0].shape[-1] == 8 * model.stride + 2 * getattr(model, "halo", 0)
+    after = symmetry(positions, box, element=np.zeros(16, int), shift=np.tile(np.array(shift, float), (16, 1)))
+    shifted = scores(model, network, after, box=box)
+    np.testing.assert_allclose(shifted, scores(model, network, positions, box=box), rtol=1e-4, atol=1e-5)
 
 
 def test_the_cnns_last_layer_has_one_cell_per_stride():
@@ -229,3 +235,10 @@ def test_the_cnns_last_layer_has_one_cell_per_stride():
     (pictures,) = model.inputs(sample(n_frames=2), SPECIES, cube(2))
     h = model.build(seed=0).last_layer(pictures)
     assert h.shape[2:] == (8, 8)
+
+
+def test_the_voxel_networks_last_layer_has_one_cell_per_stride():
+    model, box = CNN3D(), np.array([6.0, 7.0, 8.0])
+    (voxels,) = model.inputs(sample(n_frames=2, d=3), SPECIES, box)
+    assert voxels.shape == (2, 2, 24, 28, 32)
+    assert model.build(seed=0).sites(voxels).shape == (2, 6 * 7 * 8, 16)

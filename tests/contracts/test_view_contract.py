@@ -3,27 +3,29 @@
 import numpy as np
 import pytest
 
-from vitrify.views import VIEWS, Descriptors, Graph, Image, symmetries, symmetry
+from vitrify.views import VIEWS, Descriptors, Graph, Image, Voxels, symmetries, symmetry
 
 BOX = np.array([8.0, 8.0])
+CUBE = np.array([8.0, 8.0, 8.0])
+BOXES = {name: CUBE if name == "voxels" else BOX for name in VIEWS}
 
 
-def sample(n_frames=3, n=70):
+def sample(n_frames=3, n=70, box=BOX):
     rng = np.random.default_rng(0)
-    return (rng.random((n_frames, n, 2)) * BOX).astype(np.float32), np.repeat([0, 1], [45, 25])
+    return (rng.random((n_frames, n, len(box))) * box).astype(np.float32), np.repeat([0, 1], [45, 25])
 
 
-def moved(positions, *, element=0, shift=(0.0, 0.0)):
+def moved(positions, *, element=0, shift=(0.0, 0.0), box=BOX):
     n_frames = len(positions)
-    return symmetry(positions, BOX, element=np.full(n_frames, element), shift=np.tile(np.array(shift), (n_frames, 1)))
+    return symmetry(positions, box, element=np.full(n_frames, element), shift=np.tile(np.array(shift), (n_frames, 1)))
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_first_axis_is_the_configuration(name):
-    positions, species = sample()
-    together = VIEWS[name]()(positions, species, BOX)
+    positions, species = sample(box=BOXES[name])
+    together = VIEWS[name]()(positions, species, BOXES[name])
     for i in range(len(positions)):
-        alone = VIEWS[name]()(positions[i : i + 1], species, BOX)
+        alone = VIEWS[name]()(positions[i : i + 1], species, BOXES[name])
         for many, one in zip(together, alone, strict=True):
             np.testing.assert_array_equal(many[i], one[0])
 
@@ -36,29 +38,32 @@ def test_settings_survive_json(name):
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_inputs_are_left_alone(name):
-    positions, species = sample()
-    before = positions.copy(), species.copy(), BOX.copy()
-    VIEWS[name]()(positions, species, BOX)
-    for array, copy in zip((positions, species, BOX), before, strict=True):
+    box = BOXES[name].copy()
+    positions, species = sample(box=box)
+    before = positions.copy(), species.copy(), box.copy()
+    VIEWS[name]()(positions, species, box)
+    for array, copy in zip((positions, species, box), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_particles_outside_the_box_are_their_images(name):
-    positions, species = sample()
+    box, view = BOXES[name], VIEWS[name]()
+    positions, species = sample(box=box)
     outside = positions.copy()
-    outside[:, ::3] += BOX.astype(np.float32)
-    outside[:, ::5] -= BOX.astype(np.float32)
-    for one, other in zip(VIEWS[name]()(positions, species, BOX), VIEWS[name]()(outside, species, BOX), strict=True):
-        np.testing.assert_allclose(one, other, atol={"image": 1, "graph": 1e-5, "descriptors": 1e-4}[name])
+    outside[:, ::3] += box.astype(np.float32)
+    outside[:, ::5] -= box.astype(np.float32)
+    allowed = {"image": 1, "voxels": 1, "graph": 1e-5, "descriptors": 1e-4}[name]
+    for one, other in zip(view(positions, species, box), view(outside, species, box), strict=True):
+        np.testing.assert_allclose(one.astype(float), other, atol=allowed)
 
 
-def test_a_reordered_sample_gives_the_same_picture():
-    positions, species = sample()
+@pytest.mark.parametrize("name", ["image", "voxels"])
+def test_a_reordered_sample_gives_the_same_picture(name):
+    box, view = BOXES[name], VIEWS[name]()
+    positions, species = sample(box=box)
     order = np.random.default_rng(1).permutation(len(species))
-    np.testing.assert_array_equal(
-        Image()(positions, species, BOX)[0], Image()(positions[:, order], species[order], BOX)[0]
-    )
+    np.testing.assert_array_equal(view(positions, species, box)[0], view(positions[:, order], species[order], box)[0])
 
 
 def test_a_reordered_sample_gives_the_same_graph():
@@ -106,3 +111,14 @@ def test_a_picture_turns_with_the_sample(element):
     source = np.floor((grid @ symmetries(BOX)[element]) % 64).astype(int)  # the inverse of a turn is its transpose
     expected = picture[:, :, source[..., 0], source[..., 1]].astype(int)
     assert np.abs(turned - expected).max() <= 1
+
+
+@pytest.mark.parametrize("element", [1, 9, 29, 47])
+def test_voxels_turn_with_the_sample(element):
+    positions, species = sample(box=CUBE)
+    (before,) = Voxels()(positions, species, CUBE)
+    (turned,) = Voxels()(moved(positions, element=element, shift=(0, 0, 0), box=CUBE), species, CUBE)
+    centre = np.arange(32) + 0.5
+    grid = np.stack(np.meshgrid(centre, centre, centre, indexing="ij"), -1)
+    x, y, z = np.moveaxis(np.floor((grid @ symmetries(CUBE)[element]) % 32).astype(int), -1, 0)
+    assert np.abs(turned - before[:, :, x, y, z].astype(int)).max() <= 1
