@@ -1,8 +1,19 @@
 """The transfer matrix of a study: every classifier trained in one state and tested in all."""
 
-__all__ = ["compute", "section"]
+__all__ = [
+    "ENERGY",
+    "Answers",
+    "State",
+    "compute",
+    "energy_logits",
+    "halves",
+    "name_of",
+    "networks",
+    "section",
+    "shown",
+]
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,24 +50,26 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     states: list[State] = [(name, k) for name in chosen.classify.inputs for k in sorted(chosen.classify.k)]
     parts = split(chosen)
     asked = np.concatenate([parts.validation, parts.test])
-    shown: dict[State, Labelled] = {
-        (name, k): _shown(ensemble, name, k, asked) for name in chosen.classify.inputs for k in _records(chosen)
+    every: dict[State, Labelled] = {
+        (name, k): shown(ensemble, name, k, asked) for name in chosen.classify.inputs for k in _records(chosen)
     }
-    trained = _trained(chosen, out, states)
+    trained = networks(chosen, out, states)
     total, done = sum(len(each) for each in trained.values()), 0
     models = []
     for model in (ENERGY, *(one.kind for one in chosen.models)):
         grid = []
         for state in states:
             if model == ENERGY:
-                logits = _energy(ensemble, chosen, state, shown)
+                logits = energy_logits(
+                    ensemble, chosen, state, {key: (ensemble, data.run) for key, data in every.items()}
+                )
             else:
                 each = []
                 for network in trained[model, state]:
                     progress("transfer", done, total)
                     done += 1
-                    each.append({key: learn.predict(network, data) for key, data in shown.items()})
-                logits = {key: np.mean([one[key] for one in each], axis=0) for key in shown}
+                    each.append({key: learn.predict(network, data) for key, data in every.items()})
+                logits = {key: np.mean([one[key] for one in each], axis=0) for key in every}
             grid.append([_answers(chosen, logits, tested) for tested in states])
         models.append(_model(chosen, model, states, ensemble.T, grid))
     named = [{"input": name, "k": k, "T": float(ensemble.T[k - 1])} for name, k in states]
@@ -71,7 +84,7 @@ def _records(chosen: Study) -> list[int]:
     return [*sorted(chosen.classify.k), _glass(chosen)]
 
 
-def _shown(ensemble: Ensemble, name: str, k: int, runs: np.ndarray) -> Labelled:
+def shown(ensemble: Ensemble, name: str, k: int, runs: np.ndarray) -> Labelled:
     """Return one record of some runs; the labels are not looked at."""
     positions = (ensemble.inherent if name == "inherent" else ensemble.thermal)[runs, ensemble.place("k", k)]
     return Labelled(
@@ -85,7 +98,7 @@ def _shown(ensemble: Ensemble, name: str, k: int, runs: np.ndarray) -> Labelled:
     )
 
 
-def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, State], list[learn.Trained]]:
+def networks(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, State], list[learn.Trained]]:
     """Return the networks of a finished study by kind and state, one for each seed."""
     found: dict[tuple[str, State], list[learn.Trained]] = {}
     for one in classify.trainings(chosen):
@@ -97,20 +110,29 @@ def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, S
     return found
 
 
-def _energy(ensemble: Ensemble, chosen: Study, state: State, shown: dict[State, Labelled]) -> dict[State, np.ndarray]:
-    """Return the logits of a logistic regression on the energy of the configuration shown."""
+def energy_logits(
+    ensemble: Ensemble, chosen: Study, state: State, shown: Mapping[State, tuple[Ensemble, np.ndarray]]
+) -> dict[State, np.ndarray]:
+    """Return the logits of a logistic regression on the energy of the configuration shown.
+
+    Args:
+        ensemble: The runs of the study.
+        chosen: The study whose training runs fit it.
+        state: The state it is fitted in.
+        shown: What it is asked about: an ensemble, of this study or of another, and runs of it.
+    """
     parts, (name, k) = split(chosen), state
 
-    def features(name: str, k: int, runs: np.ndarray) -> np.ndarray:
-        table = ensemble.e_is_unshifted if name == "inherent" else ensemble.e_pot_unshifted
+    def features(of: Ensemble, name: str, k: int, runs: np.ndarray) -> np.ndarray:
+        table = of.e_is_unshifted if name == "inherent" else of.e_pot_unshifted
         return np.asarray(table[runs, k - 1][:, None])
 
     def pair(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        both = np.concatenate([features(name, k, runs), features(name, _glass(chosen), runs)])
-        return both, np.repeat([0, 1], len(runs))
+        glass = features(ensemble, name, _glass(chosen), runs)
+        return np.concatenate([features(ensemble, name, k, runs), glass]), np.repeat([0, 1], len(runs))
 
     fitted = baselines.fit(*pair(parts.train), *pair(parts.validation))
-    return {key: fitted.logit(features(*key, data.run)) for key, data in shown.items()}
+    return {key: fitted.logit(features(of, key[0], key[1], runs)) for key, (of, runs) in shown.items()}
 
 
 Answers = tuple[transfer.Scored, transfer.Scored]  # on validation and on test runs
@@ -142,7 +164,7 @@ def _model(
             ]
         )
         glasses = {name: answers[1] for (name, _), answers in zip(states, row, strict=True)}
-        null.append([_halves(glasses[name], rng("null", *trained, name)) for name in inputs])
+        null.append([halves(glasses[name], rng("null", *trained, name)) for name in inputs])
     return {
         "model": model,
         "cells": [[asdict(one) for one in row] for row in cells],
@@ -151,7 +173,7 @@ def _model(
     }
 
 
-def _halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
+def halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
     """Return the AUC of every other glass against the rest, which differ by chance only."""
     return scores.score(one.glass, np.arange(len(one.run)) % 2, one.run, rng=rng).auc
 
@@ -210,7 +232,7 @@ def section(values: Values) -> report.Section:
 
 
 def _sentence(values: Values, model: Values, moved: Values) -> str:
-    states, name = values["states"], _name(model["model"])
+    states, name = values["states"], name_of(model["model"])
     first = states[moved["first"]]
     head = f"Trained at T = {first['T']:.3f} on {moved['input']} configurations, {name}"
     parts = []
@@ -238,7 +260,8 @@ def _sentence(values: Values, model: Values, moved: Values) -> str:
     return f"{head} {falls}: {verdict} ({evidence})."
 
 
-def _name(model: str) -> str:
+def name_of(model: str) -> str:
+    """Return how a kind of classifier is called in a sentence."""
     return "the energy alone" if model == ENERGY else f"the {report.name_of_model(model)}"
 
 
@@ -258,7 +281,7 @@ def _table(values: Values, model: Values) -> report.Table:
         for name, null in zip(inputs, model["null"][i], strict=True):
             rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), "", ""))
     return report.Table(
-        title=f"{_name(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
+        title=f"{name_of(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
         columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved"),
         rows=rows,
     )
