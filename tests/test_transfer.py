@@ -53,10 +53,10 @@ def test_there_is_no_fall_where_all_is_right_or_all_is_wrong() -> None:
 def test_what_failed_follows_the_auc() -> None:
     high, chance = Estimate(0.99, 0.95, 1.0), Estimate(0.5, 0.45, 0.55)
     none, lost = Difference(0.0, -0.02, 0.02, 1.0), Difference(-0.3, -0.4, -0.2, 0.001)
-    assert transfer.failure(none, high, high) == "none"
-    assert transfer.failure(none, chance, high) == "threshold"
-    assert transfer.failure(lost, chance, high) == "representation"
-    assert transfer.failure(Difference(-0.3, -0.7, 0.1, 0.2), chance, high) == "undecided"
+    assert transfer.failure(none, 1.0, high, high) == "none"
+    assert transfer.failure(none, 1.0, chance, high) == "threshold"
+    assert transfer.failure(lost, 0.004, chance, high) == "representation"
+    assert transfer.failure(lost, 0.06, chance, high) == "undecided"  # one of sixty alike
 
 
 @pytest.mark.slow
@@ -147,6 +147,7 @@ def test_the_matrix_over_studies_tests_every_network_on_the_test_runs_of_every_s
         assert cell["n_runs"] == len(split(large).test)
         there = mpnn["cells"][column][column]
         assert there["lost"] is None
+        assert cell["lost"]["p"] <= cell["lost"]["p_holm"] <= 1
         assert cell["lost"]["value"] == pytest.approx(cell["auc"]["value"] - there["auc"]["value"])
     assert mpnn["cells"][0][4] == {"why": "trained in 2 dimensions, shown 3"}
     assert mpnn["null"][0][2] is None

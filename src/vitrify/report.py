@@ -14,6 +14,7 @@ __all__ = [
     "name_of_model",
     "save",
     "weights_columns",
+    "with_holm",
     "with_interval",
     "write",
 ]
@@ -278,14 +279,14 @@ def _networks_against_energy(results: Results) -> list[str]:
     ]
     if not networks:
         return []
-    differ = [row for row in networks if row["auc_minus_energy"] and row["auc_minus_energy"]["p"] < _SIGNIFICANT]
+    differ = [row for row in networks if row["auc_minus_energy"] and row["auc_minus_energy"]["p_holm"] < _SIGNIFICANT]
     better = [row for row in differ if row["auc_minus_energy"]["value"] > 0]
     worse = [row for row in differ if row["auc_minus_energy"]["value"] < 0]
     sentences = [
         _against("above", better, energy)
         if better
         else f"No network has a higher AUC than e_IS alone on inherent structures, p < {_SIGNIFICANT} on the same runs "
-        f"({_ks(networks)}, {networks[0]['n_test_runs']} test runs)."
+        f"after Holm's correction ({_ks(networks)}, {networks[0]['n_test_runs']} test runs)."
     ]
     return [*sentences, _against("below", worse, energy)] if worse else sentences
 
@@ -293,7 +294,7 @@ def _networks_against_energy(results: Results) -> list[str]:
 def _against(side: str, rows: Sequence[Results], energy: Mapping[int, Results]) -> str:
     cases = "; ".join(
         f"{_name(row)} at k = {row['test_k']}: {with_interval(row['auc'])} against "
-        f"{with_interval(energy[row['test_k']]['auc'])}, p = {row['auc_minus_energy']['p']:.2g}"
+        f"{with_interval(energy[row['test_k']]['auc'])}, p = {with_holm(row['auc_minus_energy'])}"
         for row in rows
     )
     return f"On inherent structures the AUC lies {side} that of e_IS alone on the same test runs: {cases}."
@@ -473,11 +474,16 @@ def name_of_model(model: str) -> str:
     return figures.MODEL_NAMES.get(model, model)
 
 
+def with_holm(difference: Mapping[str, float]) -> str:
+    """Return a p value in words, and behind it the one corrected for all of its table."""
+    return f"{difference['p']:.2g} (Holm {difference['p_holm']:.2g})"
+
+
 def _difference(difference: Results | None) -> str:
     if difference is None:
         return ""
     return (
-        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], p = {difference['p']:.2g}"
+        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], p = {with_holm(difference)}"
     )
 
 

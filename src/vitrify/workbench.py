@@ -408,7 +408,10 @@ def scored(
     task: Task,
     scorers: Mapping[str, evaluation.Scorer],
 ) -> list[dict[str, Any]]:
-    """Return the scores of classifiers on some runs, with the energy's and the difference from it."""
+    """Return the scores of classifiers on some runs, with the energy's and the difference from it.
+
+    The p values of the differences are corrected for their number by Holm's method, ``p_holm``.
+    """
     energy = baselines.ENERGY[task.input]
     fit = _fit(chosen, energy, task, Path(), lambda: None)
     trains, chooses = everything.of_runs(parts.train), everything.of_runs(parts.validation)
@@ -420,7 +423,8 @@ def scored(
         one = scores.score(logit, shown.label, shown.run, rng=rng)
         beside = None if name == energy else asdict(scores.compare(logit, known, shown.label, shown.run, rng=rng).auc)
         found.append({"model": name, "part": part} | asdict(one) | {"auc_minus_energy": beside})
-    return found
+    all_beside = scores.corrected([row["auc_minus_energy"] for row in found])
+    return [row | {"auc_minus_energy": beside} for row, beside in zip(found, all_beside, strict=True)]
 
 
 def _fit(chosen: Study, kind: str, task: Task, folder: Path, tick: Callable[[], None]) -> evaluation.Fit:

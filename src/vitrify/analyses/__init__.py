@@ -164,8 +164,8 @@ _BETWEEN = "transfer_studies"
 
 ANALYSES: dict[str, Analysis] = {
     "tg": Analysis(tg.compute, tg.section),
-    "energy": Analysis(energy.compute, energy.section),
-    "transfer": Analysis(transfer.compute, transfer.section),
+    "energy": Analysis(energy.compute, energy.section, version=2),
+    "transfer": Analysis(transfer.compute, transfer.section, version=2),
     "structure": Analysis(structure.compute, structure.section),
     "attribution": Analysis(attribution.compute, attribution_section.section),
     "probes": Analysis(probes.compute, probes.section),

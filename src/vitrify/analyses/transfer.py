@@ -2,11 +2,13 @@
 
 __all__ = [
     "ENERGY",
+    "LOSS",
     "Answers",
     "State",
     "compute",
     "energy_logits",
     "halves",
+    "loss_in_words",
     "name_of",
     "networks",
     "section",
@@ -165,11 +167,13 @@ def _model(
         )
         glasses = {name: answers[1] for (name, _), answers in zip(states, row, strict=True)}
         null.append([halves(glasses[name], rng("null", *trained, name)) for name in inputs])
+    moved = [_moved(chosen.classify.k_transfer, name, states, T, grid, rng) for name in inputs]
+    _judge(moved, cells)
     return {
         "model": model,
         "cells": [[asdict(one) for one in row] for row in cells],
         "null": [[asdict(one) for one in row] for row in null],
-        "moved": [_moved(chosen.classify.k_transfer, name, states, T, grid, cells, rng) for name in inputs],
+        "moved": moved,
     }
 
 
@@ -184,7 +188,6 @@ def _moved(
     states: list[State],
     T: Float[np.ndarray, " t"],
     grid: list[list[Answers]],
-    cells: list[list[transfer.Cell]],
     rng: Callable[..., np.random.Generator],
 ) -> Values:
     """Return how the classifier of the study's ``k_transfer`` does at the other liquids of the same input."""
@@ -196,16 +199,27 @@ def _moved(
     crossings = [transfer.crossing(at, right, level, rng=rng("crossing", name, str(level))) for level in _LEVELS]
     compared = []
     for place, one in moved.items():
-        there = grid[place][place][1]
-        lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=rng("lost", name, place)).auc
-        failed = transfer.failure(lost, cells[first][place].accuracy, cells[place][place].accuracy)
-        compared.append({"place": place, "lost": asdict(lost), "failed": failed})
+        if place != first:
+            there, drawn = grid[place][place][1], rng("lost", name, place)
+            lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=drawn).auc
+            compared.append({"place": place, "lost": asdict(lost)})
     return {
         "input": name,
         "first": first,
         "crossings": [None if one is None else asdict(one) for one in crossings],
         "compared": compared,
     }
+
+
+def _judge(moved: list[Values], cells: list[list[transfer.Cell]]) -> None:
+    """Say of every liquid what failed there, the p values of the table corrected for their number."""
+    every = [(one, row["first"]) for row in moved for one in row["compared"]]
+    corrected = scores.corrected([one["lost"] for one, _ in every])
+    for (one, first), lost in zip(every, corrected, strict=True):
+        assert lost is not None
+        difference = scores.Difference(lost["value"], lost["low"], lost["high"], lost["p"])
+        accuracies = cells[first][one["place"]].accuracy, cells[one["place"]][one["place"]].accuracy
+        one |= {"lost": lost, "failed": transfer.failure(difference, lost["p_holm"], *accuracies)}
 
 
 def section(values: Values) -> report.Section:
@@ -249,6 +263,7 @@ def _sentence(values: Values, model: Values, moved: Values) -> str:
         f"at T = {states[worst['place']]['T']:.3f} its AUC is {with_interval(there['auc'])}, trained there "
         f"{with_interval(own['auc'])}; its accuracy {with_interval(there['accuracy'])}, with the threshold moved "
         f"{with_interval(there['accuracy_rethresholded'])}, trained there {with_interval(own['accuracy'])}; "
+        f"difference of the AUCs {with_interval(worst['lost'], '+.3f')}, p = {report.with_holm(worst['lost'])}; "
         f"n = {there['n_test']}"
     )
     falls = f"falls through {' and '.join(parts)}" if parts else "fails elsewhere"
@@ -267,6 +282,7 @@ def name_of(model: str) -> str:
 
 def _table(values: Values, model: Values) -> report.Table:
     rows = []
+    losses = {(moved["first"], one["place"]): one["lost"] for moved in model["moved"] for one in moved["compared"]}
     for i, trained in enumerate(values["states"]):
         for j, tested in enumerate(values["states"]):
             one = model["cells"][i][j]
@@ -275,16 +291,26 @@ def _table(values: Values, model: Values) -> report.Table:
                     f"{trained['input']}, {trained['T']:.3f}",
                     f"{tested['input']}, {tested['T']:.3f}",
                     *(with_interval(one[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
+                    *loss_in_words(losses.get((i, j))),
                 )
             )
         inputs = dict.fromkeys(state["input"] for state in values["states"])
         for name, null in zip(inputs, model["null"][i], strict=True):
-            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), "", ""))
+            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), *[""] * 5))
     return report.Table(
         title=f"{name_of(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
-        columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved"),
+        columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved", *LOSS),
         rows=rows,
     )
+
+
+LOSS = ("AUC minus that of one trained there", "p", "p, Holm")
+"""Headings of what `loss_in_words` returns."""
+
+
+def loss_in_words(lost: Values | None) -> tuple[str, str, str]:
+    """Return a lost AUC as three cells of a table, empty where nothing was compared."""
+    return ("", "", "") if lost is None else (with_interval(lost, "+.3f"), f"{lost['p']:.2g}", f"{lost['p_holm']:.2g}")
 
 
 def _columns(values: Values) -> dict[str, list[Any]]:

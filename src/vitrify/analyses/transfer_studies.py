@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 
 from vitrify import learn, report, scores, store, transfer, transfer_figures
-from vitrify.analyses.transfer import ENERGY, State, Values, energy_logits, halves, name_of, networks, shown
+from vitrify.analyses.transfer import (
+    ENERGY,
+    LOSS,
+    State,
+    Values,
+    energy_logits,
+    halves,
+    loss_in_words,
+    name_of,
+    networks,
+    shown,
+)
 from vitrify.dataset import Ensemble, Labelled, Split
 from vitrify.report import with_interval
 from vitrify.settings import Study, split
@@ -251,23 +262,38 @@ def _model(
         for column, ((place, state), row) in enumerate(zip(states, grid, strict=True))
         if not isinstance(row[place], str)
     }
+    resamples = max(10_000, 100 * len(states) ** 2)  # so many that the least p, corrected, is below 0.05
     cells, null = [], []
     for i, row in enumerate(grid):
         cells.append(
             [
-                _cell(row[place], members[place], state, None if i == column else own.get(column), rng, i, column)
+                _cell(
+                    row[place],
+                    members[place],
+                    state,
+                    None if i == column else own.get(column),
+                    rng,
+                    i,
+                    column,
+                    resamples,
+                )
                 for column, (place, state) in enumerate(states)
             ]
         )
         null.append([_null(row[place], members[place], name, rng("null", i, place, name)) for place, name in glasses])
-    for row_of_cells in cells:
-        for column, cell in enumerate(row_of_cells):
-            there = cells[column][column]
-            if cell.get("lost") and "accuracy" in there:
-                lost = scores.Difference(**cell["lost"])
-                accuracy, theirs = (scores.Estimate(**one["accuracy"]) for one in (cell, there))
-                cell["failed"] = transfer.failure(lost, accuracy, theirs)
+    _judge(cells)
     return {"model": kind, "cells": cells, "null": null}
+
+
+def _judge(cells: Sequence[Sequence[Values]]) -> None:
+    """Say of every compared cell what failed there, the p values of the table corrected for their number."""
+    compared = [(cell, cells[column][column]) for row in cells for column, cell in enumerate(row) if cell.get("lost")]
+    corrected = scores.corrected([cell["lost"] for cell, _ in compared])
+    for (cell, there), lost in zip(compared, corrected, strict=True):
+        assert lost is not None
+        difference = scores.Difference(lost["value"], lost["low"], lost["high"], lost["p"])
+        accuracy, theirs = (scores.Estimate(**one["accuracy"]) for one in (cell, there))
+        cell |= {"lost": lost, "failed": transfer.failure(difference, lost["p_holm"], accuracy, theirs)}
 
 
 def _cell(
@@ -278,6 +304,7 @@ def _cell(
     rng: Any,
     row: int,
     column: int,
+    n_bootstrap: int,
 ) -> Values:
     """Return one cell: its scores, and its AUC minus that of the classifier trained there; or why it is empty."""
     if isinstance(answers, str):
@@ -288,8 +315,10 @@ def _cell(
     if oracle is not None:
         held = np.isin(oracle.run, test.run)
         there = transfer.Scored(liquid=oracle.liquid[held], glass=oracle.glass[held], run=oracle.run[held])
-        drawn = rng("lost", row, column)
-        lost = asdict(scores.compare(test.logit, there.logit, test.label, test.both_runs, rng=drawn).auc)
+        compared = scores.compare(
+            test.logit, there.logit, test.label, test.both_runs, rng=rng("lost", row, column), n_bootstrap=n_bootstrap
+        )
+        lost = asdict(compared.auc)
     return found | {"n_runs": len(test.run), "lost": lost, "failed": None}
 
 
@@ -383,7 +412,8 @@ def _failing(values: Values, model: Values, cells: Sequence[tuple[Values, int, i
         f"trained at T = {trained['T']:.3f} and tested at T = {tested['T']:.3f}: AUC {with_interval(worst['auc'])}, "
         f"trained there {with_interval(there['auc'])}; accuracy {with_interval(worst['accuracy'])}, with the "
         f"threshold moved {with_interval(worst['accuracy_rethresholded'])}, trained there "
-        f"{with_interval(there['accuracy'])}; n = {worst['n_test']} of {worst['n_runs']} runs)"
+        f"{with_interval(there['accuracy'])}; difference of the AUCs {with_interval(worst['lost'], '+.3f')}, p = "
+        f"{report.with_holm(worst['lost'])}; n = {worst['n_test']} of {worst['n_runs']} runs)"
     )
 
 
@@ -404,35 +434,24 @@ def _table(values: Values, model: Values, names: Sequence[str]) -> report.Table:
             if "why" in cell:
                 whys[states[j]["study"]] = cell["why"]
                 continue
-            lost = cell["lost"]
             rows.append(
                 (
                     trained,
                     tested,
                     str(cell["n_test"]),
                     *(with_interval(cell[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
-                    "" if lost is None else with_interval(lost, "+.3f"),
-                    "" if lost is None else f"{lost['p']:.2g}",
+                    *loss_in_words(cell["lost"]),
                 )
             )
         for one, null in zip(values["glasses"], model["null"][i], strict=True):
             if null is not None:
                 where = f"null, {values['studies'][one['study']]['label']}, {one['input']}"
-                rows.append((trained, where, "", with_interval(null), "", "", "", ""))
+                rows.append((trained, where, "", with_interval(null), *[""] * 5))
         for place, why in whys.items():
-            rows.append((trained, f"{values['studies'][place]['label']}: {why}", *[""] * 6))
+            rows.append((trained, f"{values['studies'][place]['label']}: {why}", *[""] * 7))
     return report.Table(
         title=name_of(model["model"]).capitalize(),
-        columns=(
-            "trained in",
-            "tested in",
-            "n",
-            "AUC",
-            "accuracy",
-            "threshold moved",
-            "AUC minus that of one trained there",
-            "p",
-        ),
+        columns=("trained in", "tested in", "n", "AUC", "accuracy", "threshold moved", *LOSS),
         rows=rows,
     )
 
@@ -451,11 +470,12 @@ def _columns(values: Values, model: Values) -> dict[str, list[Any]]:
                 line |= {f"{word}_{name}": state[name] for name in ("input", "k", "T")}
             for metric in ("auc", "accuracy", "accuracy_rethresholded", "lost"):
                 one = cell.get(metric) or {}
-                line |= {metric + end: one.get(key, "") for key, end in _ENDS if metric == "lost" or key != "p"}
+                line |= {metric + end: one.get(key, "") for key, end in _ENDS if metric == "lost" or end in _INTERVAL}
             line |= {"n_test": cell.get("n_test", ""), "why": cell.get("why", "")}
             for name, value in line.items():
                 columns.setdefault(name, []).append(value)
     return columns
 
 
-_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"), ("p", "_p"))
+_INTERVAL = ("", "_low", "_high")
+_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"), ("p", "_p"), ("p_holm", "_p_holm"))
