@@ -186,7 +186,12 @@ def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawin
         for name, four in pictures.items()
     ]
     drawings += [
-        Drawing(name=learning_name(entry), draw=figures.learning_curves, values=(entry,), data=entry["history"])
+        Drawing(
+            name=learning_name(entry),
+            draw=figures.learning_curves,
+            values=(entry, [one for one in results["learning_curves"] if _beside(one, entry)]),
+            data=entry["history"],
+        )
         for entry in results["learning_curves"]
     ]
     drawings += [
@@ -509,6 +514,11 @@ def _ks(rows: Sequence[Results]) -> str:
 def learning_name(entry: Results) -> str:
     """Return the file name, without suffix, of the figure of an entry of ``learning_curves``."""
     return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
+
+
+def _beside(one: Results, other: Results) -> bool:
+    """Return whether two trainings are of one kind of network and one input, and so share their axes."""
+    return bool((one["model"], one["input"]) == (other["model"], other["input"]))
 
 
 def _weights_name(entry: Results) -> str:
