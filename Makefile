@@ -5,7 +5,7 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-slow test-all check bench benchmark validate docs clean
+.PHONY: quickstart test test-slow test-slurm test-all check bench benchmark validate docs clean
 
 quickstart: .venv/installed
 	$(BIN)/vitrify quickstart --out quickstart
@@ -15,6 +15,10 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+# Installs and starts a Slurm on this machine: root, and Debian's packages, are needed. Fails where it cannot.
+test-slurm: .venv/installed-dev
+	$(BIN)/python -m pytest -m slurm -s tests/slurm
 
 test-all: test test-slow
 

@@ -135,18 +135,12 @@ def left(study: Study, out: Path) -> Left:
         store.DamagedFileError: A file of an earlier call cannot be read.
     """
     settings, root = study.simulate, out / "data"
-
-    def unfinished(one: Simulate) -> Mapping[int, int]:
-        if root.is_dir():  # looking must not make it
-            return store.unfinished(root, one, seed=study.seed)
-        return dict.fromkeys(range(one.n_runs), 0)
-
-    runs = unfinished(settings)
+    runs = store.unfinished(root, settings, seed=study.seed)
     if settings.bath.P_start is not None:  # no classifiers: every record has a box of its own
         return Left(runs=runs, trainings=(), report=False)
     todo = [one for one in trainings(study) if not (out / "models" / one.folder / "outcome.json").exists()]
     done = not runs and finished(study, out)
-    fast = {} if done or study.fast is None else unfinished(study.fast)
+    fast = {} if done or study.fast is None else store.unfinished(root, study.fast, seed=study.seed)
     return Left(runs=runs, trainings=() if done else tuple(todo), report=not done, fast=fast)
 
 

@@ -5,7 +5,7 @@ __all__ = ["EQUAL_ENERGY", "Training", "corrected", "learn_all", "learning_curve
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ def learn_all(
     folder: Path,
     *,
     equal: Mapping[Input, Labelled],
+    only: Collection[str] | None = None,
     n_workers: int,
     progress: Progress,
 ) -> list[dict[str, Any]]:
@@ -145,12 +146,14 @@ def learn_all(
         ensemble: Its runs.
         folder: Where each classifier has a folder of its own.
         equal: Liquid and glass of equal energy by input; empty if the study does not ask for them.
+        only: Folders of the classifiers asked for; by default all.
         n_workers: Processes.
         progress: Told the steps taken.
     """
-    trainings = _trainings(study, ensemble, equal, split(study), folder)
-    outcomes = {training.folder: store.read_json(training.folder / "outcome.json") for training in trainings}
-    todo = [training for training in trainings if outcomes[training.folder] is None]
+    chosen = [one for one in trainings(study) if only is None or one.folder in only]
+    asked = _trainings(study, ensemble, equal, split(study), folder, chosen)
+    outcomes = {training.folder: store.read_json(training.folder / "outcome.json") for training in asked}
+    todo = [training for training in asked if outcomes[training.folder] is None]
     # a network counts as its steps, so that the rate is honest; a baseline is one step
     total = sum(1 if training.settings is None else training.settings.n_steps for training in todo)
     done = 0.0
@@ -169,14 +172,19 @@ def learn_all(
         # the short ones last, so that all processes end together
         longest_first = [groups[key] for key in sorted(groups, key=lambda key: len(groups[key]), reverse=True)]
         parallel.spread(_train, longest_first, n_workers=n_workers, progress=tick)
-    return [store.read_json(training.folder / "outcome.json") for training in trainings]
+    return [store.read_json(training.folder / "outcome.json") for training in asked]
 
 
 def _trainings(
-    study: Study, ensemble: Ensemble, equal: Mapping[Input, Labelled], split: Split, folder: Path
+    study: Study,
+    ensemble: Ensemble,
+    equal: Mapping[Input, Labelled],
+    split: Split,
+    folder: Path,
+    chosen: Sequence[Training],
 ) -> list[_Training]:
     sets = {(name, EQUAL_ENERGY, EQUAL_ENERGY): data for name, data in equal.items()}
-    for one in trainings(study):
+    for one in chosen:
         inherent, k, glass = one.input == "inherent", one.train_k, one.k_glass
         for t in one.tested:
             if (one.input, t, glass) not in sets:
@@ -201,7 +209,7 @@ def _trainings(
             test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
             study=study,
         )
-        for one in trainings(study)
+        for one in chosen
     ]
 
 

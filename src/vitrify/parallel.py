@@ -4,15 +4,16 @@ Workers ignore Ctrl-C: the parent asks them to stop, and each does so at its nex
 whose parent has died ends at once.
 """
 
-__all__ = ["Stopped", "Tick", "n_cores", "spread"]
+__all__ = ["Stopped", "Tick", "n_cores", "shielded", "spread"]
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -51,7 +52,8 @@ def spread(task: Callable[[Job, Tick], Result], jobs: Sequence[Job], *, n_worker
         min(n_workers, len(jobs)), mp_context=context, initializer=_begin, initargs=(ticks, stop)
     )
     try:
-        futures = [pool.submit(_work, task, job) for job in jobs]
+        with shielded():  # the parent stops the workers
+            futures = [pool.submit(_work, task, job) for job in jobs]
         waiting = set(futures)
         while waiting:
             done, waiting = concurrent.futures.wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
@@ -69,6 +71,23 @@ def spread(task: Callable[[Job, Tick], Result], jobs: Sequence[Job], *, n_worker
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         ticks.close()
+
+
+_OF_A_QUEUE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""What a queue sends ahead of its limit: to every process of a job, workers too."""
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Hold back what a queue sends; a process started meanwhile does so from its first instruction on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_QUEUE)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _drain(ticks: Any, progress: Tick) -> None:

@@ -1,11 +1,11 @@
 """One investigation from settings to results: cool, learn, score, locate. Only this module knows the order."""
 
-__all__ = ["BATCH", "compile_kernels", "finished", "matched", "pair", "report_again", "run", "simulate"]
+__all__ = ["BATCH", "compile_kernels", "finished", "learn", "matched", "pair", "report_again", "run", "simulate"]
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -54,12 +54,15 @@ def compile_kernels() -> None:
                 network.build(seed=0).eval()(*inputs).sum().backward()
 
 
-def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> dict[str, float]:
+def simulate(
+    study: Study, out: Path, *, runs: Sequence[int] | None = None, n_workers: int, progress: Progress
+) -> dict[str, float]:
     """Cool and minimise every run that is not finished; return the seconds spent on each, over all processes.
 
     Args:
         study: The investigation.
         out: Folder of the results; the runs go to ``out/data``.
+        runs: Which runs; by default all.
         n_workers: Processes.
         progress: Told the records kept.
 
@@ -69,29 +72,32 @@ def simulate(study: Study, out: Path, *, n_workers: int, progress: Progress) -> 
         OSError: The folder cannot be written, or the disk is full.
     """
     settings, root = study.simulate, out / "data"
-    kept = store.unfinished(root, settings, seed=study.seed)
+    asked = range(settings.n_runs) if runs is None else runs
+    kept = store.unfinished(root, settings, seed=study.seed, runs=asked)
     if kept and settings.imported is not None:
         raise ValueError(f"{root} lacks {len(kept)} of {settings.n_runs} imported runs: name their folder with --out")
     n_frames = settings.bath.n_frames
-    done = (settings.n_runs - len(kept)) * n_frames + sum(kept.values())
+    done = (len(asked) - len(kept)) * n_frames + sum(kept.values())
 
     def tick(amount: float) -> None:
         nonlocal done
         done += int(amount)
-        progress("cool and minimise", done, n_frames * settings.n_runs)
+        progress("cool and minimise", done, n_frames * len(asked))
 
     jobs = [store.Job(root=root, settings=settings, seed=study.seed, run=run) for run in kept]
     tick(0)
     if not jobs:
-        return store.seconds(root, settings, seed=study.seed)
-    with _logged(study, out, "simulate", f"{study.name}-{settings.mixture}", settings.model_dump(mode="json")) as entry:
+        return store.seconds(root, settings, seed=study.seed, runs=asked)
+    part = {} if runs is None else {"runs": list(runs)}  # a record of its own: others may be at work on other parts
+    known = settings.model_dump(mode="json") | part
+    with _logged(study, out, "simulate", f"{study.name}-{settings.mixture}", known) as entry:
         if settings.device == "cpu":
             parallel.spread(store.keep_run, jobs, n_workers=n_workers, progress=tick)
         else:  # the device is the parallel machine: one process feeds it
             batches = [jobs[first : first + BATCH] for first in range(0, len(jobs), BATCH)]
             parallel.spread(store.keep_runs, batches, n_workers=1, progress=tick)
-        spent = store.seconds(root, settings, seed=study.seed)
-        entry["results"] = {"n_runs": settings.n_runs, "n_records": settings.n_runs * n_frames, **spent}
+        spent = store.seconds(root, settings, seed=study.seed, runs=asked)
+        entry["results"] = {"n_runs": len(asked), "n_records": len(asked) * n_frames, **spent}
     return spent
 
 
@@ -108,6 +114,28 @@ def _logged(
         "versions": store.versions(),
     }
     return log.recorded(out, kind=kind, name=f"{name}-{digest[:6]}", known=known)
+
+
+def learn(
+    study: Study, out: Path, *, only: Collection[str] | None = None, n_workers: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Return the outcomes of the classifiers of a study whose runs are finished, training those that are not.
+
+    Args:
+        study: The investigation.
+        out: Folder of the results.
+        only: Folders of the classifiers asked for, as :func:`vitrify.classify.trainings` names them; by default all.
+        n_workers: Processes.
+        progress: Told the steps taken.
+
+    Raises:
+        ValueError: A run is not finished.
+    """
+    ensemble = store.load(out / "data", study.simulate, seed=study.seed, k=study.classify.records)
+    _, equal = matched(study, out, n_workers=n_workers, progress=progress)
+    return classify.learn_all(
+        study, ensemble, out / "models", equal=equal, only=only, n_workers=n_workers, progress=progress
+    )
 
 
 def finished(study: Study, out: Path) -> bool:

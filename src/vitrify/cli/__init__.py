@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import vitrify
-from vitrify.cli import analyses, attribute, locate, log, networks, studies, trajectories
+from vitrify.cli import analyses, attribute, campaigns, locate, log, networks, studies, trajectories
 from vitrify.cli.words import Command
 
 _HEAD = "vitrify: glass or liquid, where is the transition, and is the network only computing the energy?"
@@ -110,5 +110,6 @@ FAMILIES: tuple[dict[str, Command], ...] = (
     networks.COMMANDS,
     analyses.COMMANDS | locate.COMMANDS | attribute.COMMANDS,
     log.COMMANDS,
+    campaigns.COMMANDS,
 )
 """The commands, in the order of the list that ``vitrify --help`` prints."""
