@@ -21,7 +21,7 @@ _DOCS = Path(__file__).parents[1] / "docs"
 _MARK = "<!-- table -->"
 _ANALYSES = ("tg", "energy", "transfer", "structure")
 _LONGEST = 40  # rows; a longer table is in the report
-_COLUMNS = ("model", "accuracy", "AUC", "AUC - energy's", "p", "n", "CPU s")
+_COLUMNS = ("model", "accuracy", "AUC", "AUC - energy's", "p", "p, Holm", "n", "CPU s")
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -29,7 +29,13 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|" + "---|" * len(_COLUMNS)]
     for row in rows:
         apart = row["auc_minus_energy"]
-        beside = ("", "") if apart is None else (f"{apart['value']:+.3f} {_range(apart, '+.3f')}", f"{apart['p']:.2g}")
+        beside = ("", "", "")
+        if apart is not None:
+            beside = (
+                f"{apart['value']:+.3f} {_range(apart, '+.3f')}",
+                f"{apart['p']:.2g}",
+                f"{apart['p_holm']:.2g}",
+            )
         words = (
             name_of_model(row["model"]),
             *(f"{row[score]['value']:.3f} {_range(row[score], '.3f')}" for score in ("accuracy", "auc")),

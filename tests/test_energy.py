@@ -3,6 +3,7 @@ import pytest
 
 from vitrify import energy
 from vitrify.analyses import energy as analysis
+from vitrify.scores import Difference
 from vitrify.settings import quickstart
 
 
@@ -38,6 +39,10 @@ def test_what_cannot_be_matched_is_refused() -> None:
         )
 
 
+def _alone(adds: energy.Gain) -> str:
+    return energy.verdict(adds, adds.likelihood.p)
+
+
 def test_the_verdict_is_that_of_a_planted_truth() -> None:
     found: dict[str, list[str]] = {"only": [], "more": [], "noise": []}
     for seed in range(6):
@@ -49,11 +54,22 @@ def test_the_verdict_is_that_of_a_planted_truth() -> None:
             "noise": rng.normal(size=len(e)),
         }
         for name, logit in logits.items():
-            found[name].append(energy.verdict(energy.gain(e, logit, label, run, rng=rng)))
+            found[name].append(_alone(energy.gain(e, logit, label, run, rng=rng)))
     assert found["more"].count("more") >= 5
     assert found["only"].count("more") <= 1
     assert found["only"].count("only") >= 5
     assert found["noise"].count("more") <= 1
+
+
+def test_a_gain_that_its_neighbours_make_likely_by_chance_is_none() -> None:
+    e, label, run, rng = _ensemble(1)
+    adds = energy.gain(e, 1.5 * label + rng.normal(size=len(label)), label, run, rng=rng)
+    assert energy.verdict(adds, 0.04) == "more"
+    assert energy.verdict(adds, 0.06) == "undecided"
+    likelihood = {"value": 0.1, "low": 0.01, "high": 0.2, "p": 0.03}
+    models = [{"adds": energy.Gain(likelihood=Difference(**likelihood), auc=adds.auc)} for _ in range(2)]
+    analysis._judge(models)
+    assert [(one["verdict"], one["adds"]["likelihood"]["p_holm"]) for one in models] == [("undecided", 0.06)] * 2
 
 
 def test_the_energy_adds_to_a_logit_that_ignores_it() -> None:

@@ -31,7 +31,9 @@ def row(name, model, train_k, test_k, *, accuracy, auc, moved=None, control=Fals
         "n_test_runs": 13,
         "accuracy": estimate(accuracy),
         "auc": estimate(auc),
-        "auc_minus_energy": None if model in BASELINES else {"value": 0.01, "low": -0.05, "high": 0.07, "p": 0.7},
+        "auc_minus_energy": None
+        if model in BASELINES
+        else {"value": 0.01, "low": -0.05, "high": 0.07, "p": 0.7, "p_holm": 1.0},
         "accuracy_rethresholded": estimate(accuracy if moved is None else moved),
         "seconds": 1.5,
         "cpu_s": 1.4,
@@ -182,6 +184,21 @@ def test_an_unknown_model_is_drawn_under_its_own_name():
     results = synthetic_results()
     results["classification"].append(row("inherent", "oracle", 5, 5, accuracy=0.9, auc=0.9))
     assert "oracle" in texts(figures.scores_against_temperature(results, metric="auc"))
+
+
+def test_trainings_shown_beside_each_other_share_their_vertical_axes():
+    low = synthetic_results()["learning_curves"][0]
+    high = low | {"history": {name: [2 * y for y in column] for name, column in low["history"].items()}}
+    for name in ("train_accuracy", "validation_accuracy"):
+        high["history"][name] = [0.3, *low["history"][name][1:]]
+    drawn = [figures.learning_curves(one, [low, high]).axes for one in (low, high)]
+    for one, other in zip(*drawn, strict=True):
+        assert one.get_ylim() == other.get_ylim()
+        for ax in (one, other):
+            y = ax.lines[0].get_ydata()
+            assert ax.get_ylim()[0] <= min(y) <= max(y) <= ax.get_ylim()[1]
+    alone = figures.learning_curves(low).axes
+    assert alone[0].get_ylim()[1] < drawn[0][0].get_ylim()[1]
 
 
 def test_learning_curves_carry_their_caption_and_axes():

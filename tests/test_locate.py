@@ -1,4 +1,5 @@
 import json
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from tests.test_transition import AV_COOLING, FOUR_POINTS, PUBLISHED, RAMP, planted
 
-from vitrify import cli, locate, report, store
+from vitrify import cli, locate, report, store, study
 from vitrify.analyses import tg
 from vitrify.cli.locate import read_curve
 from vitrify.dataset import Ensemble
@@ -95,6 +96,12 @@ def test_tg_falls_along_a_line_of_the_cooling_time():
     assert listed.sentence.startswith("Tg falls with the cooling time: -0.0319 [")
     assert listed.slope == pytest.approx(np.polyfit(np.log10(steps), [0.3853, 0.3748, 0.3410, 0.2902], 1)[0])
     assert locate.rate_line(steps[:2], np.array([0.4, 0.3])).low is None
+    Tg, low, high = np.array([0.4, 0.3]), np.array([0.37, 0.26]), np.array([0.44, 0.33])
+    two = locate.rate_line(np.array([1e-5, 1e-6]), Tg, low=low, high=high, of="rate")
+    assert (two.low, two.high) == pytest.approx((0.1 - np.hypot(0.03, 0.03), 0.1 + np.hypot(0.04, 0.04)))
+    assert two.sentence.startswith("Tg rises with the cooling rate: +0.1000 [+0.0576, +0.1566] per decade")
+    turned = locate.rate_line(np.array([1e5, 1e6]), Tg, low=low, high=high)
+    assert (turned.slope, turned.low, turned.high) == pytest.approx((-two.slope, -two.high, -two.low))
     with pytest.raises(ValueError, match="two different times above 0"):
         locate.rate_line(np.array([1e5, 1e5]), np.array([0.4, 0.3]))
 
@@ -182,6 +189,49 @@ def test_several_sizes_are_checked_against_each_other(tmp_path, capsys):
     assert all(0 <= one["p"] <= 1 and "N = 400 to 1600" in one["sentence"] for one in checks.values())
 
 
+def test_curves_that_differ_in_cooling_and_size_are_grouped_by_the_other(tmp_path, capsys):
+    rng, files, truth = np.random.default_rng(5), [], {}
+    for size in (400, 1600):
+        for steps in (1e5, 1e6):
+            truth[size, steps] = 0.4 - 0.05 * (steps > 1e5)
+            curve = planted(rng, T_g=truth[size, steps], n_runs=40).mean(axis=0)
+            files.append(written(tmp_path / f"{size}-{steps:.0f}.dat", RAMP, curve))
+    words = ["--cooling-steps", *(["1e5", "1e6"] * 2), "--sizes", "400", "400", "1600", "1600"]
+    found = said(capsys, "tg", *files, *words, "--out", str(tmp_path / "out"))
+    lines = {one["name"]: one for one in found["rate"]}
+    for size in ("400", "1,600"):
+        line = lines[f"smooth branches, N = {size}"]
+        assert line["slope"] == pytest.approx(-0.05, abs=0.02)
+        assert line["low"] <= line["slope"] <= line["high"]
+    checks = {one["name"]: one for one in found["size"]}
+    assert {"smooth branches, 100,000 steps", "smooth branches, 1,000,000 steps"} <= set(checks)
+    assert all(one["sizes"] == [400, 1600] for one in checks.values())
+    header = (tmp_path / "out" / "tg_rate.csv").read_text().splitlines()[0]
+    assert header == "cooling_steps,n_particles,curve,method,Tg,low,high,found"
+
+
+@pytest.mark.slow
+def test_folders_of_studies_give_tg_against_the_cooling_rate_and_the_size(tmp_path, capsys):
+    made = {"fast": (64, 4_000), "slow": (64, 8_000), "large": (100, 4_000)}
+    for name, (n_particles, n_steps) in made.items():
+        tiny = tomllib.loads((Path(__file__).parent / "tiny.toml").read_text("utf-8"))
+        tiny["name"], tiny["simulate"]["n_particles"] = name, n_particles
+        tiny["simulate"]["cool"]["n_steps"] = n_steps
+        tiny["classify"] |= {"inputs": ["inherent"], "control": [], "null": False}
+        tiny["models"] = [{"kind": "logistic"}]
+        study.run(Study.model_validate(tiny), tmp_path / name, n_workers=1, progress=lambda *_: None)
+    found = said(capsys, "tg", *(str(tmp_path / name) for name in made), "--out", str(tmp_path / "figures"))
+    assert [one["cooling_rate"] for one in found["curves"]] == pytest.approx([1.95 / 20, 1.95 / 40, 1.95 / 20])
+    for one in found["rate"]:
+        assert one["cooling"] == pytest.approx([1.95 / 20, 1.95 / 40])
+        assert "cooling rate" in one["sentence"]
+    assert all(one["sizes"] == [64, 100] for one in found["size"])
+    assert (tmp_path / "figures" / "tg_3.png").exists()
+    several = (tmp_path / "figures" / "tg_rate.png").exists()
+    assert several == bool(found["rate"] or found["size"])  # so small and fast coolings may support none
+    assert "holds no results.json" in failed(capsys, "tg", str(tmp_path), str(tmp_path / "fast"))
+
+
 def lattices(rng, *, T_c: float) -> Ensemble:
     """Runs whose structures are a square lattice that is strained, and whose energies rise, at one temperature."""
     T, n_runs = np.linspace(2.0, 0.1, 12), 12
@@ -261,7 +311,8 @@ def test_figures_show_what_is_supported(tmp_path):
     assert markers[0].get_markerfacecolor() == "white"
     assert markers[1].get_markerfacecolor() != "white"
     line = {"name": "x", "Tg": [0.4, 0.3], "Tg_low": [0.35, None], "Tg_high": [0.45, None]}
-    drawn = rate_figure([1e5, 1e6], [line | asdict(locate.rate_line(np.array([1e5, 1e6]), np.array([0.4, 0.3])))])
-    assert "per decade" in drawn.legends[0].get_texts()[0].get_text()
+    line |= {"cooling": [1e5, 1e6], "of": "time"}
+    drawn = rate_figure([line | asdict(locate.rate_line(np.array([1e5, 1e6]), np.array([0.4, 0.3])))])
+    assert "per decade" in drawn.subfigs[0].legends[0].get_texts()[0].get_text()
     report.save(drawn, tmp_path, "rate", {})
     assert (tmp_path / "rate.png").stat().st_size > 5000

@@ -55,11 +55,13 @@ def test_networks_against_the_energy(results):
     energy["auc"] = estimate(0.7, 0.02)
     network = rows_of(results, input="inherent", model="mpnn", train_k=160, test_k=160)[0]
     network["auc"] = estimate(0.8, 0.02)
-    network["auc_minus_energy"] = {"value": 0.1, "low": 0.02, "high": 0.18, "p": 0.01}
-    assert said(results, r"AUC lies above that of e_IS alone.*MPNN at k = 160: 0\.800.*p = 0\.01")
+    network["auc_minus_energy"] = {"value": 0.1, "low": 0.02, "high": 0.18, "p": 0.01, "p_holm": 0.04}
+    assert said(results, r"AUC lies above that of e_IS alone.*MPNN at k = 160: 0\.800.*p = 0\.01 \(Holm 0\.04\)")
     assert not said(results, "No network has a higher AUC")
+    network["auc_minus_energy"]["p_holm"] = 0.06  # one of several
+    assert said(results, "No network has a higher AUC")
     network["auc"] = estimate(0.5, 0.02)
-    network["auc_minus_energy"] = {"value": -0.2, "low": -0.3, "high": -0.1, "p": 0.001}
+    network["auc_minus_energy"] = {"value": -0.2, "low": -0.3, "high": -0.1, "p": 0.001, "p_holm": 0.01}
     assert said(results, "AUC lies below that of e_IS alone.*MPNN at k = 160")
     assert said(results, "No network has a higher AUC")
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binomtest, norm
 from sklearn.metrics import roc_auc_score
 
-from vitrify.scores import accuracy, auc, compare, fraction, rethreshold, score
+from vitrify.scores import accuracy, auc, compare, corrected, fraction, holm, rethreshold, score
 
 
 def draw_runs(rng, *, n_runs, distance, shared):
@@ -209,3 +209,42 @@ def test_a_fraction_is_the_accuracy_of_what_holds():
     assert fraction((logit > 0) == (label == 1), run, rng=np.random.default_rng(3)) == scored
     with pytest.raises(ValueError, match="at least one configuration"):
         fraction(np.zeros(0, bool), np.zeros(0, int), rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("p", "by_hand"),
+    [
+        ([0.01, 0.02, 0.03, 0.04], [0.04, 0.06, 0.06, 0.06]),  # 4 x 0.01, 3 x 0.02, then never less
+        ([0.03, 0.0004, 0.2, 0.011], [0.06, 0.0016, 0.2, 0.033]),
+        ([0.6, 0.5], [1.0, 1.0]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
+        ([0.04], [0.04]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p, by_hand):
+    assert holm(np.array(p, float)).tolist() == pytest.approx(by_hand)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.999))
+def test_holm_rejects_what_the_steps_down_reject(p, level):
+    p = np.array(p)
+    found = holm(p)
+    assert (p <= found).all()
+    assert (found <= np.minimum(1, p * len(p)) + 1e-12).all()  # never more than Bonferroni
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+    for rank, place in enumerate(order):  # Holm's own words: stop at the first that is not small enough
+        if p[place] * (len(p) - rank) > level:
+            assert (found[order[rank:]] > level).all()
+            break
+        assert found[place] <= level
+    shuffled = np.random.default_rng(len(p)).permutation(len(p))
+    np.testing.assert_array_equal(holm(p[shuffled]), found[shuffled])
+
+
+def test_what_was_not_compared_counts_for_nothing():
+    first, second = {"value": 0.1, "p": 0.01}, {"value": 0.2, "p": 0.5}
+    assert corrected([first, None, second]) == [first | {"p_holm": 0.02}, None, second | {"p_holm": 0.5}]
+    with pytest.raises(ValueError, match="p must be from 0 to 1"):
+        holm(np.array([0.5, np.nan]))

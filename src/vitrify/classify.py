@@ -1,6 +1,6 @@
 """The classifiers of a study: which there are, how each is trained and scored, and the rows of the table."""
 
-__all__ = ["EQUAL_ENERGY", "Training", "learn_all", "learning_curve", "rows", "trainings", "weights"]
+__all__ = ["EQUAL_ENERGY", "Training", "corrected", "learn_all", "learning_curve", "rows", "trainings", "weights"]
 
 import hashlib
 import json
@@ -396,7 +396,7 @@ def rows(study: Study, T: Float64[np.ndarray, " t"], outcomes: Sequence[dict[str
     """Return one row of the classification table for every classifier and every pair of records it was scored on.
 
     Beside a row of a network stands the difference between its AUC and that of the energy alone, trained and tested on
-    the same pair, by resampling the same runs.
+    the same pair, by resampling the same runs, with its p as it is and corrected for the number of rows in its table.
 
     Args:
         study: The investigation.
@@ -410,7 +410,26 @@ def rows(study: Study, T: Float64[np.ndarray, " t"], outcomes: Sequence[dict[str
         if one["model"] in _OTHER_ENERGY.values()
         for scored in one["scored"]
     }
-    return [row for outcome in made_one for row in _rows(study, T, outcome, energies)]
+    return corrected([row for outcome in made_one for row in _rows(study, T, outcome, energies)])
+
+
+def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with Holm's p beside each p against the energy; a table of the report is a family.
+
+    Such a table holds the rows of one input that were trained where they are tested, were trained elsewhere, are
+    controls, or are of the pair of equal energy.
+    """
+    families: dict[tuple, list[int]] = {}
+    for place, row in enumerate(rows):
+        k = row["train_k"]
+        key = (row["input"], bool(row["control"]), k == row["test_k"], k == EQUAL_ENERGY)
+        families.setdefault(key, []).append(place)
+    found = list(rows)
+    for places in families.values():
+        beside = scores.corrected([rows[place]["auc_minus_energy"] for place in places])
+        for place, one in zip(places, beside, strict=True):
+            found[place] = rows[place] | {"auc_minus_energy": one}
+    return found
 
 
 def _rows(

@@ -188,14 +188,18 @@ def gain(
     return Gain(likelihood=_mean(ratio, of_run, rng), auc=auc)
 
 
-def verdict(adds: Gain) -> str:
+def verdict(adds: Gain, p: float) -> str:
     """Return what the gain of a logit on top of the energy supports.
 
+    Args:
+        adds: The gain.
+        p: The p of its likelihood, corrected for all classifiers asked about on the same configurations.
+
     Returns:
-        ``more`` if the likelihood says it adds and the AUC does not contradict; ``only`` if it cannot add as much as
-        0.02 nats per configuration, which nobody would notice; else ``undecided``.
+        ``more`` if the likelihood says it adds, by its interval and with p < 0.05, and the AUC does not contradict;
+        ``only`` if it cannot add as much as 0.02 nats per configuration, which nobody would notice; else ``undecided``.
     """
-    if adds.likelihood.low > 0 and adds.auc.value >= 0:
+    if adds.likelihood.low > 0 and p < _SIGNIFICANT and adds.auc.value >= 0:
         return "more"
     if adds.likelihood.high < _SMALL:
         return "only"
@@ -203,6 +207,7 @@ def verdict(adds: Gain) -> str:
 
 
 _SMALL = 0.02  # nats per configuration
+_SIGNIFICANT = 0.05
 
 
 def _within(energy: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> float:

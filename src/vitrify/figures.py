@@ -187,14 +187,18 @@ def scores_against_temperature(results: Results, metric: str) -> Figure:
     return figure
 
 
-def learning_curves(entry: Results) -> Figure:
+def learning_curves(entry: Results, beside: Sequence[Results] = ()) -> Figure:
     """Return the source log's four panels of one training: loss and accuracy, training and validation.
 
     Args:
         entry: One element of ``learning_curves``: ``history`` is drawn, ``caption`` written below.
+        beside: The trainings it is shown beside, whose figures then have the same vertical axes.
     """
-    figure = Figure(figsize=(7.2, 4.9))
-    figure.subplots_adjust(left=0.08, right=0.985, top=0.985, bottom=0.2, hspace=0.08, wspace=0.12)
+    caption = textwrap.wrap(entry["caption"], 125)
+    below = 0.6 + 0.135 * len(caption)  # inches: the labels of the axis, and the caption
+    figure = Figure(figsize=(7.2, 4.0 + below))
+    bottom = below / (4.0 + below)
+    figure.subplots_adjust(left=0.08, right=0.985, top=0.985, bottom=bottom, hspace=0.08, wspace=0.12)
     history = entry["history"]
     panels = (
         ("train_loss", "training loss"),
@@ -209,10 +213,15 @@ def learning_curves(entry: Results) -> Figure:
         if key.endswith("accuracy"):
             _chance(ax)
             ax.set_xlabel("training samples seen", fontsize=_TEXT)
-        else:
-            ax.set_ylim(bottom=0)
-    figure.text(0.02, 0.015, textwrap.fill(entry["caption"], 125), fontsize=_SMALL, va="bottom")
+    for row, name in zip((figure.axes[:2], figure.axes[2:]), ("loss", "accuracy"), strict=True):
+        shown = [y for one in (entry, *beside) for part in _PARTS for y in one["history"][f"{part}_{name}"]]
+        low, high = min(shown), max(shown)
+        row[0].set_ylim((0, 1.05 * high or 1) if name == "loss" else (min(0.45, low - 0.03), 1.03))
+    figure.text(0.02, 0.015, "\n".join(caption), fontsize=_SMALL, va="bottom")
     return figure
+
+
+_PARTS = ("train", "validation")
 
 
 def as_the_network_sees(

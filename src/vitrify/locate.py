@@ -25,7 +25,7 @@ __all__ = [
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -186,13 +186,13 @@ def indicator_rows(found: Mapping[str, Indicator], *, what: str, n_runs: int) ->
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateLine:
-    """A straight line of the transition temperature against the decades of the cooling time.
+    """A straight line of the transition temperature against the decades of the cooling time or rate.
 
     Args:
         slope: Change of Tg per decade.
-        low: Lower end of its 95% interval, by Student's t on the residuals; without a value for two points.
+        low: Lower end of its 95% interval; without a value for two points whose own intervals are not known.
         high: Upper end.
-        intercept: Tg at a cooling time of 1.
+        intercept: Tg at a cooling time or rate of 1.
         sentence: What it says, in words.
     """
 
@@ -215,15 +215,36 @@ def label(row: Mapping[str, Any]) -> str:
     return str(row["convention"]) if is_lines else f"{row['method']}, {row['convention']}"
 
 
-def rate_line(cooling_time: Float[np.ndarray, " c"], Tg: Float[np.ndarray, " c"]) -> RateLine:
-    """Return the line of Tg against log10 of the cooling time, by least squares.
+def rate_line(
+    cooling: Float[np.ndarray, " c"],
+    Tg: Float[np.ndarray, " c"],
+    *,
+    low: Float[np.ndarray, " c"] | None = None,
+    high: Float[np.ndarray, " c"] | None = None,
+    of: Literal["time", "rate"] = "time",
+) -> RateLine:
+    r"""Return the line of Tg against log10 of the cooling time or rate, by least squares.
+
+    The interval of the slope holds that of the residuals, by Student's t, and that which the intervals of the
+    temperatures give, taken as independent: with :math:`w_i` the weight of each temperature in the slope,
+
+    .. math:: \text{low} = \beta - \Big[\sum_{w_i > 0} w_i^2 (T_i - l_i)^2
+              + \sum_{w_i < 0} w_i^2 (u_i - T_i)^2\Big]^{1/2}
+
+    and above likewise with the other ends.
 
     Args:
-        cooling_time: Steps or time of each cooling; only ratios matter for the slope.
+        cooling: Steps, time or rate of each cooling; only ratios matter for the slope.
         Tg: Its transition temperature.
+        low: Lower end of its 95% interval, where every one is known.
+        high: Upper end.
+        of: Whether ``cooling`` is a time or a rate.
 
     Raises:
-        ValueError: There are not two different cooling times above 0.
+        ValueError: There are not two different values above 0.
+
+    References:
+        an interval from intervals: Zou & Donner 2008, doi:10.1002/sim.3095
 
     Example:
         >>> round(rate_line(np.array([1e5, 1e6, 1e7]), np.array([0.40, 0.36, 0.32])).slope, 6)
@@ -231,18 +252,24 @@ def rate_line(cooling_time: Float[np.ndarray, " c"], Tg: Float[np.ndarray, " c"]
     """
     from scipy import stats  # slow to import
 
-    if cooling_time.min() <= 0 or len(np.unique(cooling_time)) < 2:
-        raise ValueError(f"cooling_time must hold two different times above 0; got {cooling_time.tolist()}")
-    line = stats.linregress(np.log10(cooling_time), Tg)
-    slope, n = float(line.slope), len(Tg)
-    if n < 3:
-        words = f"Tg changes by {slope:+.4f} per decade of the cooling time; two coolings give no interval."
-        return RateLine(slope=slope, low=None, high=None, intercept=float(line.intercept), sentence=words)
-    half = float(stats.t.ppf((1 + _LEVEL) / 2, n - 2) * line.stderr)
-    low, high = slope - half, slope + half
-    said = "falls" if high < 0 else "rises" if low > 0 else "does not change significantly"
-    words = f"Tg {said} with the cooling time: {slope:+.4f} [{low:+.4f}, {high:+.4f}] per decade, from {n} coolings."
-    return RateLine(slope=slope, low=low, high=high, intercept=float(line.intercept), sentence=words)
+    if cooling.min() <= 0 or len(np.unique(cooling)) < 2:
+        raise ValueError(f"cooling must hold two different {of}s above 0; got {cooling.tolist()}")
+    x = np.log10(cooling)
+    line = stats.linregress(x, Tg)
+    slope, n, intercept = float(line.slope), len(Tg), float(line.intercept)
+    below = above = 0.0 if n < 3 else float(stats.t.ppf((1 + _LEVEL) / 2, n - 2) * line.stderr)
+    if low is not None and high is not None:
+        weight = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+        down, up = np.where(weight > 0, Tg - low, high - Tg), np.where(weight > 0, high - Tg, Tg - low)
+        below, above = (max(one, float(np.linalg.norm(weight * far))) for one, far in ((below, down), (above, up)))
+    elif n < 3:
+        words = f"Tg changes by {slope:+.4f} per decade of the cooling {of}; two coolings give no interval."
+        return RateLine(slope=slope, low=None, high=None, intercept=intercept, sentence=words)
+    ends = slope - below, slope + above
+    said = "falls" if ends[1] < 0 else "rises" if ends[0] > 0 else "does not change significantly"
+    words = f"Tg {said} with the cooling {of}: {slope:+.4f} [{ends[0]:+.4f}, {ends[1]:+.4f}] per decade, "
+    words += f"from {n} coolings."
+    return RateLine(slope=slope, low=ends[0], high=ends[1], intercept=intercept, sentence=words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

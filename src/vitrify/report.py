@@ -14,6 +14,7 @@ __all__ = [
     "name_of_model",
     "save",
     "weights_columns",
+    "with_holm",
     "with_interval",
     "write",
 ]
@@ -189,7 +190,12 @@ def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawin
         for name, four in pictures.items()
     ]
     drawings += [
-        Drawing(name=learning_name(entry), draw=figures.learning_curves, values=(entry,), data=entry["history"])
+        Drawing(
+            name=learning_name(entry),
+            draw=figures.learning_curves,
+            values=(entry, [one for one in results["learning_curves"] if _beside(one, entry)]),
+            data=entry["history"],
+        )
         for entry in results["learning_curves"]
     ]
     drawings += [
@@ -291,14 +297,14 @@ def _networks_against_energy(results: Results) -> list[str]:
     ]
     if not networks:
         return []
-    differ = [row for row in networks if row["auc_minus_energy"] and row["auc_minus_energy"]["p"] < _SIGNIFICANT]
+    differ = [row for row in networks if row["auc_minus_energy"] and row["auc_minus_energy"]["p_holm"] < _SIGNIFICANT]
     better = [row for row in differ if row["auc_minus_energy"]["value"] > 0]
     worse = [row for row in differ if row["auc_minus_energy"]["value"] < 0]
     sentences = [
         _against("above", better, energy)
         if better
         else f"No network has a higher AUC than e_IS alone on inherent structures, p < {_SIGNIFICANT} on the same runs "
-        f"({_ks(networks)}, {networks[0]['n_test_runs']} test runs)."
+        f"after Holm's correction ({_ks(networks)}, {networks[0]['n_test_runs']} test runs)."
     ]
     return [*sentences, _against("below", worse, energy)] if worse else sentences
 
@@ -306,7 +312,7 @@ def _networks_against_energy(results: Results) -> list[str]:
 def _against(side: str, rows: Sequence[Results], energy: Mapping[int, Results]) -> str:
     cases = "; ".join(
         f"{_name(row)} at k = {row['test_k']}: {with_interval(row['auc'])} against "
-        f"{with_interval(energy[row['test_k']]['auc'])}, p = {row['auc_minus_energy']['p']:.2g}"
+        f"{with_interval(energy[row['test_k']]['auc'])}, p = {with_holm(row['auc_minus_energy'])}"
         for row in rows
     )
     return f"On inherent structures the AUC lies {side} that of e_IS alone on the same test runs: {cases}."
@@ -488,11 +494,16 @@ def name_of_model(model: str) -> str:
     return figures.MODEL_NAMES.get(model, model)
 
 
+def with_holm(difference: Mapping[str, float]) -> str:
+    """Return a p value in words, and behind it the one corrected for all of its table."""
+    return f"{difference['p']:.2g} (Holm {difference['p_holm']:.2g})"
+
+
 def _difference(difference: Results | None) -> str:
     if difference is None:
         return ""
     return (
-        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], p = {difference['p']:.2g}"
+        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], p = {with_holm(difference)}"
     )
 
 
@@ -518,6 +529,11 @@ def _ks(rows: Sequence[Results]) -> str:
 def learning_name(entry: Results) -> str:
     """Return the file name, without suffix, of the figure of an entry of ``learning_curves``."""
     return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
+
+
+def _beside(one: Results, other: Results) -> bool:
+    """Return whether two trainings are of one kind of network and one input, and so share their axes."""
+    return bool((one["model"], one["input"]) == (other["model"], other["input"]))
 
 
 def _weights_name(entry: Results) -> str:

@@ -15,12 +15,15 @@ further error lowers it from there. Fewer runs always mean a wider interval.
 Two classifiers of the same configurations are compared by the difference of their scores under the same weights. The
 extra run then differs by as much as the run that differs most, and by one configuration at least, against the one or
 for it; the two-sided p is twice the smaller part of the resamples whose bound lies beyond zero. For runs wholly right
-or wholly wrong it is McNemar's exact p.
+or wholly wrong it is McNemar's exact p. Where several p values stand in one table, Holm's correction stands beside
+them: the chance that any of the true null hypotheses is rejected stays below the level, however they depend on each
+other.
 
 References:
     Rubin 1981, doi:10.1214/aos/1176345338; Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404;
     the extra sample at the end of the range: Learned-Miller & Thomas 2019, doi:10.48550/arXiv.1905.06208;
-    two classifiers: McNemar 1947, doi:10.1007/BF02295996; no AUC across folds: Forman & Scholz 2010,
+    two classifiers: McNemar 1947, doi:10.1007/BF02295996; several comparisons: Holm 1979, Scandinavian Journal of
+    Statistics 6, 65; no AUC across folds: Forman & Scholz 2010,
     doi:10.1145/1882471.1882479
 """
 
@@ -32,13 +35,17 @@ __all__ = [
     "accuracy",
     "auc",
     "compare",
+    "corrected",
     "fraction",
     "glasses",
+    "holm",
     "rethreshold",
     "score",
 ]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -291,6 +298,45 @@ def rethreshold(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]
     middle = (edges[widest] + edges[widest + 1]) / 2
     # glass means strictly above, so in the first gap, which has no width, the threshold is its lower edge
     return float(edges[widest] if widest == 0 or middle >= edges[widest + 1] else middle)
+
+
+def holm(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    r"""Return p values corrected for their number, by Holm's method.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\left(1, (m - j + 1)\, p_{(j)}\right)
+
+    with :math:`p_{(1)} \le \dots \le p_{(m)}` in order. Nothing is asked of how the tests depend on each other.
+
+    Args:
+        p: Of the tests of one family.
+
+    Raises:
+        ValueError: A value is not from 0 to 1.
+
+    References:
+        Holm 1979, Scandinavian Journal of Statistics 6, 65, jstor.org/stable/4615733
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(6).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p must be from 0 to 1; got {p.tolist()}")
+    order = np.argsort(p, kind="stable")
+    found = np.empty(len(p))
+    found[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return found
+
+
+def corrected(differences: Sequence[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
+    """Return the differences of one table, as JSON holds them, each with ``p_holm``; what is missing stays so.
+
+    Args:
+        differences: ``dataclasses.asdict`` of a :class:`Difference` each; all of them are one family.
+    """
+    there = [one["p"] for one in differences if one is not None]
+    found = iter(holm(np.array(there, float)).tolist())
+    return [None if one is None else one | {"p_holm": next(found)} for one in differences]
 
 
 def glasses(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:

@@ -321,7 +321,11 @@ def _report(
     study: Study, results: dict[str, Any], out: Path, *, sections: Sections, n_workers: int, progress: Progress
 ) -> dict[str, Any]:
     """Write the page, the figures and, last, ``results.json``; return the results with their conclusions."""
-    results = results | {"conclusions": report.conclusions(results)}
+    results = results | {"classification": classify.corrected(results["classification"])}
+    if results["equal_energy"] is not None:
+        rows = classify.corrected(results["equal_energy"]["rows"])
+        results["equal_energy"] = results["equal_energy"] | {"rows": rows}
+    results["conclusions"] = report.conclusions(results)
     report.write(
         results,
         _pictures(study, out),

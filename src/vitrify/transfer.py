@@ -134,12 +134,13 @@ def crossing(
 
 
 def failure(
-    lost: Difference, accuracy: Estimate, own: Estimate
+    lost: Difference, p: float, accuracy: Estimate, own: Estimate
 ) -> Literal["none", "threshold", "representation", "undecided"]:
     """Return what failed in a transferred classifier.
 
     Args:
         lost: Its AUC minus that of the classifier trained in the state it is tested in.
+        p: The p of the difference, corrected for all that are judged together.
         accuracy: Its accuracy there.
         own: The accuracy of the classifier trained there.
 
@@ -148,7 +149,7 @@ def failure(
         than 0.05 and these runs cannot tell it from chance; else ``threshold`` if the accuracy is lost; else ``none``.
     """
     if lost.value < -_NOTICED:
-        return "representation" if lost.p < 0.05 else "undecided"
+        return "representation" if p < 0.05 else "undecided"
     return "threshold" if accuracy.value < own.value - _NOTICED and accuracy.high < own.value else "none"
 
 

@@ -61,36 +61,79 @@ def tg_figure(values: Values) -> Figure:
     return figure
 
 
-def rate_figure(cooling_steps: Sequence[float], lines: Sequence[Values]) -> Figure:
-    """Return Tg against the logarithm of the length of the cooling, with the straight line of each method.
+def rate_figure(lines: Sequence[Values], checks: Sequence[Values] = ()) -> Figure:
+    """Return Tg against the logarithm of the cooling time or rate and, beside it, against the number of particles.
 
     Args:
-        cooling_steps: Of each cooling.
-        lines: For each method its ``name``, the ``Tg``, ``Tg_low`` and ``Tg_high`` of each cooling, and ``slope``,
-            ``low``, ``high`` and ``intercept`` of the line.
+        lines: For each method and size its ``name``, the ``cooling`` of each point, whether it is ``of`` a ``time`` or
+            a ``rate``, ``Tg``, ``Tg_low`` and ``Tg_high``, and ``slope``, ``low``, ``high`` and ``intercept`` of the
+            line.
+        checks: For each method and rate its ``name``, ``sizes``, ``Tg``, ``Tg_low`` and ``Tg_high``, and ``infinite``,
+            ``slope`` and ``p`` of the line against 1 / N.
     """
-    figure = Figure(figsize=(4.8, 3.2 + 0.17 * len(lines)), layout="constrained")
-    ax = figure.subplots()
-    _style(ax)
-    at = np.geomspace(min(cooling_steps), max(cooling_steps), 2)
+    panels = [(drawn, each) for drawn, each in ((_against_rate, lines), (_against_size, checks)) if each]
+    longest = max((len(each) for _, each in panels), default=0)
+    figure = Figure(figsize=(5.4 * max(1, len(panels)), 3.2 + 0.17 * longest), layout="constrained")
+    parts = figure.subfigures(1, max(1, len(panels)), squeeze=False)[0]
+    axes: list[Axes] = []
+    for part, (drawn, each) in zip(parts, panels, strict=False):
+        ax = part.subplots(sharey=axes[0] if axes else None)
+        axes.append(ax)
+        _style(ax)
+        drawn(ax, each)
+        ax.set_ylabel(f"{_TG_LABEL}, 95% interval where known", fontsize=_TEXT)
+        part.legend(loc="outside lower center", fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def _against_rate(ax: Axes, lines: Sequence[Values]) -> None:
     for place, line in enumerate(lines):
-        colour = (_BLUE, _RED, _GREEN, _INK, _GREY)[place % 5]
-        Tg = np.array(line["Tg"])
-        ends = np.array(
-            [[T if end is None else end for T, end in zip(Tg, line[key], strict=True)] for key in ("Tg_low", "Tg_high")]
-        )
         between = "" if line["low"] is None else f" [{line['low']:+.3f}, {line['high']:+.3f}]"
         said = f"{_symbols(line['name'])}: {line['slope']:+.3f}{between} per decade"
-        marker = "osD^vPX"[place % 7]
-        ax.errorbar(
-            cooling_steps, Tg, np.abs(ends - Tg), ls="", marker=marker, ms=4.5, lw=1.1, color=colour, label=said
-        )
+        colour = _points(ax, line["cooling"], line, (place, len(lines)), said)
+        at = np.geomspace(min(line["cooling"]), max(line["cooling"]), 2)
         ax.plot(at, line["intercept"] + line["slope"] * np.log10(at), lw=0.9, color=colour)
+    _logarithmic(ax, [x for line in lines for x in line["cooling"]])
+    words = (
+        r"cooling rate $|dT/dt|$ ($\epsilon_{AA}/k_B\tau$)"
+        if lines[0]["of"] == "rate"
+        else r"cooling time $t_\mathrm{cool}$ (steps)"
+    )
+    ax.set_xlabel(words, fontsize=_TEXT)
+
+
+def _against_size(ax: Axes, checks: Sequence[Values]) -> None:
+    for place, check in enumerate(checks):
+        said = f"{_symbols(check['name'])}: {check['infinite']:.3f} at $N = \\infty$, all alike p = {check['p']:.2g}"
+        colour = _points(ax, check["sizes"], check, (place, len(checks)), said)
+        at = np.geomspace(min(check["sizes"]), max(check["sizes"]), 50)
+        ax.plot(at, check["infinite"] + check["slope"] / at, lw=0.9, color=colour)
+    _logarithmic(ax, [N for check in checks for N in check["sizes"]])
+    ax.set_xlabel("particles $N$", fontsize=_TEXT)
+
+
+def _logarithmic(ax: Axes, x: Sequence[float]) -> None:
+    """Make the axis logarithmic, with its ticks at the values there are."""
+    at = sorted(set(x))
     ax.set_xscale("log")
-    ax.set_xlabel(r"cooling time $t_\mathrm{cool}$ (steps)", fontsize=_TEXT)
-    ax.set_ylabel(f"{_TG_LABEL}, 95% interval where known", fontsize=_TEXT)
-    figure.legend(loc="outside lower center", fontsize=_SMALL, frameon=False)
-    return figure
+    ax.set_xticks(at, [f"{one:,.0f}" if 100 <= one < 1e5 else f"{one:.3g}" for one in at])
+    ax.set_xticks([], minor=True)
+
+
+def _points(ax: Axes, x: Sequence[float], of: Values, place_of: tuple[int, int], said: str) -> str:
+    """Draw the Tg of one method, beside those of the others, with what is known of its intervals; return its colour."""
+    place, n = place_of
+    beside = (max(x) / min(x)) ** (0.015 * min(1, 8 / n) * (place - (n - 1) / 2))
+    colour = (_BLUE, _RED, _GREEN, _INK, _GREY)[place % 5]
+    Tg = np.array(of["Tg"])
+    ends = np.array(
+        [[T if end is None else end for T, end in zip(Tg, of[key], strict=True)] for key in ("Tg_low", "Tg_high")]
+    )
+    marker = "osD^vPX"[place % 7]
+    ax.errorbar(
+        np.array(x) * beside, Tg, np.abs(ends - Tg), ls="", marker=marker, ms=4.5, lw=1.1, color=colour, label=said
+    )
+    return colour
 
 
 def _draw_curve(ax: Axes, values: Values, shown: Sequence[Values]) -> None:

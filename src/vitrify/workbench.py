@@ -409,7 +409,10 @@ def scored(
     task: Task,
     scorers: Mapping[str, evaluation.Scorer],
 ) -> list[dict[str, Any]]:
-    """Return the scores of classifiers on some runs, with the energy's and the difference from it where it is known."""
+    """Return the scores of classifiers on some runs, with the energy's and the difference from it where it is known.
+
+    The p values of the differences are corrected for their number by Holm's method, ``p_holm``.
+    """
     energy, everyone = baselines.ENERGY[task.input], dict(scorers)
     if chosen.simulate.liquid.has_potential:
         fit = _fit(chosen, energy, task, Path(), lambda: None)
@@ -423,7 +426,8 @@ def scored(
         if known is not None and name != energy:
             beside = asdict(scores.compare(logit, known, shown.label, shown.run, rng=rng).auc)
         found.append({"model": name, "part": part} | asdict(one) | {"auc_minus_energy": beside})
-    return found
+    all_beside = scores.corrected([row["auc_minus_energy"] for row in found])
+    return [row | {"auc_minus_energy": beside} for row, beside in zip(found, all_beside, strict=True)]
 
 
 def _fit(chosen: Study, kind: str, task: Task, folder: Path, tick: Callable[[], None]) -> evaluation.Fit:

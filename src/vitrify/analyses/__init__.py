@@ -6,7 +6,7 @@ call. The functions on values that do the work are modules of their own beside t
 and its folder.
 """
 
-__all__ = ["ANALYSES", "Analysis", "report_again", "run", "sections"]
+__all__ = ["ANALYSES", "Analysis", "between", "report_again", "run", "sections"]
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from vitrify import log, report, store, study
-from vitrify.analyses import attribution, attribution_section, energy, probes, structure, tg, transfer
+from vitrify.analyses import attribution, attribution_section, energy, probes, structure, tg, transfer, transfer_studies
 from vitrify.settings import Study
 
 Progress = Callable[[str, float, float], None]
@@ -84,6 +84,43 @@ def run(
     return found
 
 
+def between(chosen: Study, out: Path, others: Sequence[Path], *, n_workers: int, progress: Progress) -> dict[str, Any]:
+    """Return the transfer matrix over a study and finished other ones, and write it into the report of the study.
+
+    Args:
+        chosen: The study, which is run first if it is not finished.
+        out: Its folder.
+        others: Folders of the others.
+        n_workers: Processes.
+        progress: Told the stage and how far it is.
+
+    Raises:
+        ValueError: A folder holds no finished study, or is named twice.
+        store.DamagedFileError: A file of an earlier call cannot be read.
+    """
+    found = {folder: store.read_json(folder / "results.json") for folder in others}
+    for folder, results in found.items():
+        if results is None:
+            raise ValueError(f"{folder} holds no results.json: name the folder of a finished study")
+    study.run(chosen, out, sections=sections, n_workers=n_workers, progress=progress)
+    path, identity = out / "analyses" / f"{_BETWEEN}.json", _identity(chosen, _BETWEEN)
+    asked = [found[folder]["study"] for folder in others]
+    known = store.read_json(path)
+    if known is None or known["identity"] != identity or known["others"] != asked:
+        with log.recorded(
+            out, kind="analyse", name=f"{_BETWEEN}-{identity[:6]}", known=_known(chosen, _BETWEEN)
+        ) as entry:
+            values = transfer_studies.compute([out, *others], progress=progress)
+            path.parent.mkdir(exist_ok=True)
+            store.write_json(path, {"identity": identity, "others": asked, "values": values})
+            known = store.read_json(path)
+            section = transfer_studies.section(known["values"])
+            entry["sentences"] = list(section.sentences)
+            entry["figures"] = [f"figures/{drawing.name}.png" for drawing in section.drawings]
+        report_again(out, n_workers=n_workers, progress=progress)
+    return dict(known["values"])
+
+
 def report_again(out: Path, *, n_workers: int, progress: Progress) -> dict[str, Any]:
     """Write the report of a finished study again, with the analyses made of it, and return its results.
 
@@ -100,25 +137,35 @@ def sections(chosen: Study, out: Path) -> list[report.Section]:
         known = store.read_json(out / "analyses" / f"{name}.json")
         if known is not None and known["identity"] == _identity(chosen, name):
             found.append(analysis.section(known["values"]))
+    known = store.read_json(out / "analyses" / f"{_BETWEEN}.json")
+    if known is not None and known["identity"] == _identity(chosen, _BETWEEN):
+        found.append(transfer_studies.section(known["values"]))
     return found
 
 
 def _known(chosen: Study, name: str) -> dict[str, Any]:
     """Return what the log is told when an analysis begins."""
-    settings = {"analysis": name, "version": ANALYSES[name].version, "study": chosen.model_dump(mode="json")}
+    settings = {"analysis": name, "version": _version(name), "study": chosen.model_dump(mode="json")}
     digest = hashlib.sha256(json.dumps(settings["study"], sort_keys=True).encode()).hexdigest()
     return {"study": chosen.name, "settings": settings, "data": digest, "lineage": [], "versions": store.versions()}
 
 
 def _identity(chosen: Study, name: str) -> str:
-    settings = [chosen.model_dump(mode="json"), name, ANALYSES[name].version, store.VERSION]
+    settings = [chosen.model_dump(mode="json"), name, _version(name), store.VERSION]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
+def _version(name: str) -> int:
+    return ANALYSES[name].version if name in ANALYSES else 1
+
+
+_BETWEEN = "transfer_studies"
+"""The one analysis of several studies, kept in the folder of the first."""
+
 ANALYSES: dict[str, Analysis] = {
     "tg": Analysis(tg.compute, tg.section),
-    "energy": Analysis(energy.compute, energy.section),
-    "transfer": Analysis(transfer.compute, transfer.section),
+    "energy": Analysis(energy.compute, energy.section, version=2),
+    "transfer": Analysis(transfer.compute, transfer.section, version=2),
     "structure": Analysis(structure.compute, structure.section),
     "attribution": Analysis(attribution.compute, attribution_section.section),
     "probes": Analysis(probes.compute, probes.section),

@@ -109,12 +109,12 @@ def _task(
                 "auc_minus_energy": asdict(
                     scores.compare(logit, np.array(test["logit"]), label, run, rng=rng("compare", model)).auc
                 ),
-                "adds": None if adds is None else asdict(adds),
+                "adds": adds,
                 "energy_adds": None if takes is None else asdict(takes),
                 "correlation": {which: None if r is None else asdict(r) for which, r in within.items()},
-                "verdict": "trivial" if adds is None or takes is None else energy.verdict(adds),
             }
         )
+    _judge(models)
     best = max((one for one in models if one["network"]), key=lambda one: one["validation_auc"], default=None)
     return {
         "input": name,
@@ -135,6 +135,15 @@ def _task(
         "models": models,
         "shown": None if best is None else best["model"],
     }
+
+
+def _judge(models: list[Values]) -> None:
+    """Give every classifier of a task its verdict, the p of its gain corrected for the number of classifiers."""
+    adds = [None if one["adds"] is None else asdict(one["adds"]) for one in models]
+    corrected = scores.corrected([None if one is None else one["likelihood"] for one in adds])
+    for one, found, likelihood in zip(models, adds, corrected, strict=True):
+        one["verdict"] = "trivial" if likelihood is None else energy.verdict(one["adds"], likelihood["p_holm"])
+        one["adds"] = None if found is None else found | {"likelihood": likelihood}
 
 
 def section(values: Values) -> report.Section:
@@ -176,7 +185,7 @@ def _sentence(task: Values) -> str:
         return f"{where} ({n}): there are too few test runs to say what the {name} adds to {symbol}."
     gain = best["adds"]["likelihood"]
     evidence = (
-        f"{with_interval(gain, '+.3f')} nats per configuration on top of {symbol}; "
+        f"{with_interval(gain, '+.3f')} nats per configuration on top of {symbol}, p = {report.with_holm(gain)}; "
         f"AUC {with_interval(best['auc'])} against {with_interval(task['baseline']['auc'])}"
     )
     if best["matched_auc"] is not None:
@@ -217,9 +226,7 @@ def _table(task: Values) -> report.Table:
             f"; {task['matched']['n_pairs']} matched pairs, mean energies apart by {before['mean_difference']:+.2f} sd "
             f"before and {after['mean_difference']:+.2f} after, KS {before['ks']:.2f} and {after['ks']:.2f}"
         )
-    rows: list[tuple[str, ...]] = [
-        (report.name_of_model(task["energy_name"]), *_aucs(task["baseline"]), "", "", "", "", "")
-    ]
+    rows: list[tuple[str, ...]] = [(report.name_of_model(task["energy_name"]), *_aucs(task["baseline"]), *[""] * 6)]
     for one in task["models"]:
         within = [one["correlation"][which] for which in ("glass", "liquid")]
         gains = [one[which] for which in ("adds", "energy_adds")]
@@ -228,7 +235,7 @@ def _table(task: Values) -> report.Table:
                 report.name_of_model(one["model"]),
                 *_aucs(one),
                 *("" if each is None else with_interval(each["likelihood"], "+.3f") for each in gains),
-                "" if gains[0] is None else f"{gains[0]['likelihood']['p']:.2g}",
+                *("" if gains[0] is None else f"{gains[0]['likelihood'][p]:.2g}" for p in ("p", "p_holm")),
                 *("" if each is None else with_interval(each["pearson"], ".2f") for each in within),
             )
         )
@@ -242,6 +249,7 @@ def _table(task: Values) -> report.Table:
             "adds to the energy (nats)",
             "energy adds to it (nats)",
             "p",
+            "p, Holm",
             "r with the energy, glass",
             "r, liquid",
         ),

@@ -1,8 +1,21 @@
 """The transfer matrix of a study: every classifier trained in one state and tested in all."""
 
-__all__ = ["compute", "section"]
+__all__ = [
+    "ENERGY",
+    "LOSS",
+    "Answers",
+    "State",
+    "compute",
+    "energy_logits",
+    "halves",
+    "loss_in_words",
+    "name_of",
+    "networks",
+    "section",
+    "shown",
+]
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,10 +53,10 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     states: list[State] = [(name, k) for name in chosen.classify.inputs for k in sorted(chosen.classify.k)]
     parts = split(chosen)
     asked = np.concatenate([parts.validation, parts.test])
-    shown: dict[State, Labelled] = {
-        (name, k): _shown(ensemble, name, k, asked) for name in chosen.classify.inputs for k in _records(chosen)
+    every: dict[State, Labelled] = {
+        (name, k): shown(ensemble, name, k, asked) for name in chosen.classify.inputs for k in _records(chosen)
     }
-    trained = _trained(chosen, out, states)
+    trained = networks(chosen, out, states)
     total, done = sum(len(each) for each in trained.values()), 0
     models = []
     energy = (ENERGY,) if chosen.simulate.liquid.has_potential else ()
@@ -51,14 +64,16 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
         grid = []
         for state in states:
             if model == ENERGY:
-                logits = _energy(ensemble, chosen, state, shown)
+                logits = energy_logits(
+                    ensemble, chosen, state, {key: (ensemble, data.run) for key, data in every.items()}
+                )
             else:
                 each = []
                 for network in trained[model, state]:
                     progress("transfer", done, total)
                     done += 1
-                    each.append({key: learn.predict(network, data) for key, data in shown.items()})
-                logits = {key: np.mean([one[key] for one in each], axis=0) for key in shown}
+                    each.append({key: learn.predict(network, data) for key, data in every.items()})
+                logits = {key: np.mean([one[key] for one in each], axis=0) for key in every}
             grid.append([_answers(chosen, logits, tested) for tested in states])
         models.append(_model(chosen, model, states, ensemble.T, grid))
     named = [{"input": name, "k": k, "T": float(ensemble.T[k - 1])} for name, k in states]
@@ -73,7 +88,7 @@ def _records(chosen: Study) -> list[int]:
     return [*sorted(chosen.classify.k), _glass(chosen)]
 
 
-def _shown(ensemble: Ensemble, name: Input, k: int, runs: np.ndarray) -> Labelled:
+def shown(ensemble: Ensemble, name: Input, k: int, runs: np.ndarray) -> Labelled:
     """Return one record of some runs; the labels are not looked at."""
     return Labelled(
         positions=ensemble.shown(name)[runs, ensemble.place("k", k)],
@@ -85,7 +100,7 @@ def _shown(ensemble: Ensemble, name: Input, k: int, runs: np.ndarray) -> Labelle
     )
 
 
-def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, State], list[learn.Trained]]:
+def networks(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, State], list[learn.Trained]]:
     """Return the networks of a finished study by kind and state, one for each seed."""
     found: dict[tuple[str, State], list[learn.Trained]] = {}
     for one in classify.trainings(chosen):
@@ -97,20 +112,29 @@ def _trained(chosen: Study, out: Path, states: list[State]) -> dict[tuple[str, S
     return found
 
 
-def _energy(ensemble: Ensemble, chosen: Study, state: State, shown: dict[State, Labelled]) -> dict[State, np.ndarray]:
-    """Return the logits of a logistic regression on the energy of the configuration shown."""
+def energy_logits(
+    ensemble: Ensemble, chosen: Study, state: State, shown: Mapping[State, tuple[Ensemble, np.ndarray]]
+) -> dict[State, np.ndarray]:
+    """Return the logits of a logistic regression on the energy of the configuration shown.
+
+    Args:
+        ensemble: The runs of the study.
+        chosen: The study whose training runs fit it.
+        state: The state it is fitted in.
+        shown: What it is asked about: an ensemble, of this study or of another, and runs of it.
+    """
     parts, (name, k) = split(chosen), state
 
-    def features(name: Input, k: int, runs: np.ndarray) -> np.ndarray:
-        table = ensemble.energy("e_is" if name == "inherent" else "e_pot")
+    def features(of: Ensemble, name: Input, k: int, runs: np.ndarray) -> np.ndarray:
+        table = of.energy("e_is" if name == "inherent" else "e_pot")
         return np.asarray(table[runs, k - 1][:, None])
 
     def pair(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        both = np.concatenate([features(name, k, runs), features(name, _glass(chosen), runs)])
-        return both, np.repeat([0, 1], len(runs))
+        glass = features(ensemble, name, _glass(chosen), runs)
+        return np.concatenate([features(ensemble, name, k, runs), glass]), np.repeat([0, 1], len(runs))
 
     fitted = baselines.fit(*pair(parts.train), *pair(parts.validation))
-    return {key: fitted.logit(features(*key, data.run)) for key, data in shown.items()}
+    return {key: fitted.logit(features(of, key[0], key[1], runs)) for key, (of, runs) in shown.items()}
 
 
 Answers = tuple[transfer.Scored, transfer.Scored]  # on validation and on test runs
@@ -142,16 +166,18 @@ def _model(
             ]
         )
         glasses = {name: answers[1] for (name, _), answers in zip(states, row, strict=True)}
-        null.append([_halves(glasses[name], rng("null", *trained, name)) for name in inputs])
+        null.append([halves(glasses[name], rng("null", *trained, name)) for name in inputs])
+    moved = [_moved(chosen.classify.k_transfer, name, states, T, grid, rng) for name in inputs]
+    _judge(moved, cells)
     return {
         "model": model,
         "cells": [[asdict(one) for one in row] for row in cells],
         "null": [[asdict(one) for one in row] for row in null],
-        "moved": [_moved(chosen.classify.k_transfer, name, states, T, grid, cells, rng) for name in inputs],
+        "moved": moved,
     }
 
 
-def _halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
+def halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
     """Return the AUC of every other glass against the rest, which differ by chance only."""
     return scores.score(one.glass, np.arange(len(one.run)) % 2, one.run, rng=rng).auc
 
@@ -162,7 +188,6 @@ def _moved(
     states: list[State],
     T: Float[np.ndarray, " t"],
     grid: list[list[Answers]],
-    cells: list[list[transfer.Cell]],
     rng: Callable[..., np.random.Generator],
 ) -> Values:
     """Return how the classifier of the study's ``k_transfer`` does at the other liquids of the same input."""
@@ -174,16 +199,27 @@ def _moved(
     crossings = [transfer.crossing(at, right, level, rng=rng("crossing", name, str(level))) for level in _LEVELS]
     compared = []
     for place, one in moved.items():
-        there = grid[place][place][1]
-        lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=rng("lost", name, place)).auc
-        failed = transfer.failure(lost, cells[first][place].accuracy, cells[place][place].accuracy)
-        compared.append({"place": place, "lost": asdict(lost), "failed": failed})
+        if place != first:
+            there, drawn = grid[place][place][1], rng("lost", name, place)
+            lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=drawn).auc
+            compared.append({"place": place, "lost": asdict(lost)})
     return {
         "input": name,
         "first": first,
         "crossings": [None if one is None else asdict(one) for one in crossings],
         "compared": compared,
     }
+
+
+def _judge(moved: list[Values], cells: list[list[transfer.Cell]]) -> None:
+    """Say of every liquid what failed there, the p values of the table corrected for their number."""
+    every = [(one, row["first"]) for row in moved for one in row["compared"]]
+    corrected = scores.corrected([one["lost"] for one, _ in every])
+    for (one, first), lost in zip(every, corrected, strict=True):
+        assert lost is not None
+        difference = scores.Difference(lost["value"], lost["low"], lost["high"], lost["p"])
+        accuracies = cells[first][one["place"]].accuracy, cells[one["place"]][one["place"]].accuracy
+        one |= {"lost": lost, "failed": transfer.failure(difference, lost["p_holm"], *accuracies)}
 
 
 def section(values: Values) -> report.Section:
@@ -209,7 +245,7 @@ def section(values: Values) -> report.Section:
 
 
 def _sentence(values: Values, model: Values, moved: Values) -> str:
-    states, name = values["states"], _name(model["model"])
+    states, name = values["states"], name_of(model["model"])
     first = states[moved["first"]]
     head = f"Trained at T = {first['T']:.3f} on {moved['input']} configurations, {name}"
     parts = []
@@ -226,6 +262,7 @@ def _sentence(values: Values, model: Values, moved: Values) -> str:
         f"at T = {states[worst['place']]['T']:.3f} its AUC is {with_interval(there['auc'])}, trained there "
         f"{with_interval(own['auc'])}; its accuracy {with_interval(there['accuracy'])}, with the threshold moved "
         f"{with_interval(there['accuracy_rethresholded'])}, trained there {with_interval(own['accuracy'])}; "
+        f"difference of the AUCs {with_interval(worst['lost'], '+.3f')}, p = {report.with_holm(worst['lost'])}; "
         f"n = {there['n_test']}"
     )
     falls = f"falls through {' and '.join(parts)}" if parts else "fails elsewhere"
@@ -237,12 +274,14 @@ def _sentence(values: Values, model: Values, moved: Values) -> str:
     return f"{head} {falls}: {verdict} ({evidence})."
 
 
-def _name(model: str) -> str:
+def name_of(model: str) -> str:
+    """Return how a kind of classifier is called in a sentence."""
     return "the energy alone" if model == ENERGY else f"the {report.name_of_model(model)}"
 
 
 def _table(values: Values, model: Values) -> report.Table:
     rows = []
+    losses = {(moved["first"], one["place"]): one["lost"] for moved in model["moved"] for one in moved["compared"]}
     for i, trained in enumerate(values["states"]):
         for j, tested in enumerate(values["states"]):
             one = model["cells"][i][j]
@@ -251,16 +290,26 @@ def _table(values: Values, model: Values) -> report.Table:
                     f"{trained['input']}, {trained['T']:.3f}",
                     f"{tested['input']}, {tested['T']:.3f}",
                     *(with_interval(one[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
+                    *loss_in_words(losses.get((i, j))),
                 )
             )
         inputs = dict.fromkeys(state["input"] for state in values["states"])
         for name, null in zip(inputs, model["null"][i], strict=True):
-            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), "", ""))
+            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), *[""] * 5))
     return report.Table(
-        title=f"{_name(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
-        columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved"),
+        title=f"{name_of(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
+        columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved", *LOSS),
         rows=rows,
     )
+
+
+LOSS = ("AUC minus that of one trained there", "p", "p, Holm")
+"""Headings of what `loss_in_words` returns."""
+
+
+def loss_in_words(lost: Values | None) -> tuple[str, str, str]:
+    """Return a lost AUC as three cells of a table, empty where nothing was compared."""
+    return ("", "", "") if lost is None else (with_interval(lost, "+.3f"), f"{lost['p']:.2g}", f"{lost['p_holm']:.2g}")
 
 
 def _columns(values: Values) -> dict[str, list[Any]]:

@@ -4,6 +4,7 @@ __all__ = ["COMMANDS"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrify.cli.words import Command, Progressing, Simulating, answer, study_words, workers
@@ -43,6 +44,27 @@ def show_analyses(names: tuple[str, ...], chosen: "Study", given: Any) -> None:
     answer(given, found, "\n".join([*lines, f"report: {given.out / 'report.html'}"]))
 
 
+def _transfer(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Transfer(Simulating):
+        others: tuple[Path, ...] = ()
+        """Folders of finished studies, whose classifiers and test runs join the matrix."""
+
+    chosen, given = study_words(words, "transfer", f"{_TRANSFER}; the study is run first.", Transfer)
+    if not given.others:
+        show_analyses(("transfer",), chosen, given)
+        return
+    from vitrify import analyses
+    from vitrify.analyses import transfer_studies
+
+    with Progressing() as progress:
+        found = analyses.between(chosen, given.out, given.others, n_workers=workers(given), progress=progress)
+    section = transfer_studies.section(found)
+    lines = [f"- {sentence}" for sentence in section.sentences]
+    figures = [f"table and figure: {given.out / 'figures' / drawing.name}.csv, .png" for drawing in section.drawings]
+    answer(given, found, "\n".join([*lines, *figures, f"report: {given.out / 'report.html'}"]))
+
+
 _ASK = "Ask of every classifier of a study whether it only computes the energy"
 _TRANSFER = "Test every classifier of a study in every state of it, thermal and inherent"
 _MEASURE = "Measure the structure of a study's configurations, and what each metric tells apart"
@@ -54,9 +76,9 @@ COMMANDS = {
         _alone("energy", "energy-question", _ASK), "STUDY.toml", "is a classifier only computing the energy?"
     ),
     "transfer": Command(
-        _alone("transfer", "transfer", _TRANSFER),
-        "STUDY.toml",
-        "trained in one state, tested in another: the transfer matrix",
+        _transfer,
+        "STUDY.toml [--others DIR ...]",
+        "trained in one state, tested in another: the transfer matrix, of one study or over several",
     ),
     "structure": Command(
         _alone("structure", "structure", _MEASURE),

@@ -7,9 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vitrify.cli.words import Command, Common, Progressing, Simulating, answer, parse, study_words, workers
+
+if TYPE_CHECKING:
+    from vitrify.settings import Study
 
 _FEWEST = 4  # two points of each line
 _DESCRIPTION = "Locate the glass transition of a cooling curve (a text file) or of a study by every method."
@@ -57,13 +60,15 @@ def _tg(words: list[str]) -> None:
     end = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     named, options = words[:end], words[end:]
     if not named and not {"-h", "--help"} & set(options):
-        raise ValueError("vitrify tg needs a curve or a study: vitrify tg CURVE.dat or vitrify tg STUDY.toml")
+        raise ValueError(
+            "vitrify tg needs a curve or a study: vitrify tg CURVE.dat, vitrify tg STUDY.toml, or folders of studies"
+        )
     curves = [name for name in named if Path(name).is_file() and Path(name).suffix != ".toml"]
     if not named or len(curves) == len(named):
         _of_curves([Path(name) for name in curves], options)
     elif curves:
         raise ValueError(f"vitrify tg takes curves or studies, not both; {', '.join(curves)} are curves")
-    elif len(named) == 1:
+    elif len(named) == 1 and not Path(named[0]).is_dir():
         _of_study(words)
     else:
         _of_studies(named, options)
@@ -87,11 +92,14 @@ def _of_curves(paths: Sequence[Path], options: list[str]) -> None:
     for name, each in (("--cooling-steps", given.cooling_steps), ("--sizes", given.sizes)):
         if each and len(each) != len(paths):
             raise ValueError(f"{name} must name one number for each of the {len(paths)} curves; got {len(each)}")
-    found = []
+    found: list[dict[str, Any]] = []
     for path in paths:
         T, energy = (np.array(column) for column in read_curve(path))
-        found.append({"curve": str(path)} | locate.as_values(locate.of_curve(T, energy), T, energy, None))
-    _show(found, given, cooling_steps=given.cooling_steps, sizes=given.sizes)
+        known = {"cooling_steps": given.cooling_steps, "n_particles": given.sizes}
+        told = {key: each[len(found)] for key, each in known.items() if each}
+        found.append({"curve": str(path)} | told | locate.as_values(locate.of_curve(T, energy), T, energy, None))
+    cooling, sizes = "cooling_steps" if given.cooling_steps else None, "n_particles" if given.sizes else None
+    _show(found, given, cooling=cooling, sizes=sizes)
 
 
 def _of_study(words: list[str]) -> None:
@@ -109,79 +117,148 @@ def _of_studies(named: Sequence[str], options: list[str]) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Studies(Common):
         out: Path | None = None
-        """Folder the figures are saved in; the studies stay in the folders of their names below it."""
+        """Folder the figures are saved in; a study that is named by its file stays in the folder of its name below."""
 
-    given = parse(Studies, options, "tg STUDY ...", _DESCRIPTION)
+    given = parse(Studies, options, "tg STUDY|DIR ...", _DESCRIPTION)
     from vitrify import analyses
-    from vitrify.settings import named as study_named
 
     found = []
     for name in named:
-        chosen = study_named(name)
+        chosen, folder = _study_at(name, given.out or Path())
         with Progressing() as progress:
-            folder = (given.out or Path()) / chosen.name
             values = analyses.run(["tg"], chosen, folder, n_workers=workers(given), progress=progress)["tg"]
-        if not values["rows"]:
+        cool = chosen.simulate.cool
+        if cool is None or not values["rows"]:
             raise ValueError(f"{name} is not a cooling, which vitrify tg needs to compare studies")
-        found.append({"curve": name} | values)
-    sizes, steps = ([each[key] for each in found] for key in ("n_particles", "cooling_steps"))
-    one_size, one_rate = len(set(sizes)) == 1, len(set(steps)) == 1
-    _show(
-        found,
-        given,
-        cooling_steps=steps if one_size and not one_rate else (),
-        sizes=sizes if one_rate and not one_size else (),
-    )
+        rate = (cool.T_start - cool.T_end) / (cool.n_steps * chosen.simulate.dt)
+        density = chosen.simulate.n_particles / math.prod(chosen.simulate.box)
+        system = f"{chosen.simulate.mixture}, density {density:.6g}"
+        found.append({"curve": name} | values | {"cooling_rate": rate, "system": system})
+    _show(found, given, cooling="cooling_rate", sizes="n_particles")
 
 
-def _show(found: Sequence[dict[str, Any]], given: Any, *, cooling_steps: Sequence[float], sizes: Sequence[int]) -> None:
-    """Print a table for each curve, and below them what several curves say together; save the figures."""
-    rates = _rates(found, cooling_steps) if cooling_steps else []
-    agree = _sizes(found, sizes) if sizes else []
+def _study_at(name: str, below: Path) -> tuple["Study", Path]:
+    """Return a study and its folder: those of a finished study's folder, or a study file and where it is run."""
+    from vitrify import store
+    from vitrify.settings import Study
+    from vitrify.settings import named as study_named
+
+    if not Path(name).is_dir():
+        chosen = study_named(name)
+        return chosen, below / chosen.name
+    results = store.read_json(Path(name) / "results.json")
+    if results is None:
+        raise ValueError(f"{name} holds no results.json: name the folder of a finished study, a study or a curve")
+    return Study.model_validate(results["study"]), Path(name)
+
+
+def _show(found: Sequence[dict[str, Any]], given: Any, *, cooling: str | None, sizes: str | None) -> None:
+    """Print a table for each curve, and below them what several curves say together; save the figures.
+
+    Args:
+        found: The values of each curve.
+        given: The words of the command.
+        cooling: What the curves hold of their cooling, ``cooling_steps`` or ``cooling_rate``.
+        sizes: What they hold of their size.
+    """
+    rates = _rates(found, cooling, sizes) if cooling else []
+    agree = _sizes(found, cooling, sizes) if sizes else []
     lines = [_table(each["curve"], each["rows"]) for each in found]
+    if len(found) > 1 and (cooling or sizes):
+        lines.append(_beside(found, cooling, sizes))
     lines += [f"- {one['name']}: {one['sentence']}" for one in (*rates, *agree)]
+    if len(found) > 1 and (cooling or sizes) and not rates and not agree:
+        lines.append("- no method supports a transition in all of the curves that differ in one thing alone")
     if given.out is not None:
-        lines.append(f"figures: {_save(found, given.out, cooling_steps, rates)}")
+        lines.append(f"figures: {_save(found, given.out, rates, agree)}")
     answer(given, {"curves": list(found), "rate": rates, "size": agree}, "\n".join(lines))
 
 
 def _save(
-    found: Sequence[dict[str, Any]], out: Path, cooling_steps: Sequence[float], rates: Sequence[dict[str, Any]]
+    found: Sequence[dict[str, Any]], out: Path, rates: Sequence[dict[str, Any]], agree: Sequence[dict[str, Any]]
 ) -> Path:
     from vitrify import report
+    from vitrify.locate import label
     from vitrify.transition_figures import rate_figure, tg_figure
 
     out.mkdir(parents=True, exist_ok=True)
     for place, each in enumerate(found, 1):
         name = "tg" if len(found) == 1 else f"tg_{place}"
         report.save(tg_figure(each), out, name, {"T": each["T"], "energy": each["mean"]})
-    if rates:
-        columns = {one["name"]: one["Tg"] for one in rates}
-        report.save(rate_figure(cooling_steps, rates), out, "tg_rate", {"cooling_steps": cooling_steps} | columns)
+    if rates or agree:
+        known = [key for key in _KNOWN if all(key in each for each in found)]
+        columns = {key: [each[key] for each in found for _ in each["rows"]] for key in known}
+        columns |= {"method": [label(row) for each in found for row in each["rows"]]}
+        for key in ("Tg", "low", "high", "found"):
+            columns[key] = [row[key] for each in found for row in each["rows"]]
+        report.save(rate_figure(rates, agree), out, "tg_rate", columns)
     return out
 
 
-def _rates(found: Sequence[dict[str, Any]], steps: Sequence[float]) -> list[dict[str, Any]]:
+_KNOWN = ("cooling_steps", "cooling_rate", "n_particles", "system", "curve")
+
+
+def _rates(found: Sequence[dict[str, Any]], cooling: str, sizes: str | None) -> list[dict[str, Any]]:
+    """Return the line of every method against the cooling, for each size of which there are several coolings."""
     import numpy as np
 
     from vitrify.locate import rate_line
 
-    return [one | asdict(rate_line(np.array(steps, float), np.array(one["Tg"]))) for one in _together(found)]
+    lines: list[dict[str, Any]] = []
+    of: Literal["rate", "time"] = "rate" if cooling == "cooling_rate" else "time"
+    groups = _groups(found, sizes, cooling)
+    for words, group in groups:
+        values = [each[cooling] for each in group]
+        for one in _together(group):
+            Tg, low, high = _arrays(one)
+            ends = {"low": low, "high": high} if np.isfinite(low + high).all() else {}
+            line = rate_line(np.array(values, float), Tg, **ends, of=of)
+            name = one["name"] if len(groups) == 1 else f"{one['name']}, {words}"
+            lines.append(one | {"name": name, "cooling": values, "of": of} | asdict(line))
+    return lines
 
 
-def _sizes(found: Sequence[dict[str, Any]], sizes: Sequence[int]) -> list[dict[str, Any]]:
+def _sizes(found: Sequence[dict[str, Any]], cooling: str | None, sizes: str) -> list[dict[str, Any]]:
+    """Return whether the sizes agree by every method, for each cooling of which there are several sizes."""
     import numpy as np
 
     from vitrify.locate import size_check
 
     checks = []
-    for one in _together(found):
-        Tg, low, high = (
-            np.array([np.nan if x is None else x for x in one[key]]) for key in ("Tg", "Tg_low", "Tg_high")
-        )
-        if np.isfinite(low + high).all() and (high > low).all():
-            checks.append(one | asdict(size_check(np.array(sizes, float), Tg, low, high)))
+    groups = _groups(found, cooling, sizes)
+    for words, group in groups:
+        values = [each[sizes] for each in group]
+        for one in _together(group):
+            Tg, low, high = _arrays(one)
+            if np.isfinite(low + high).all() and (high > low).all():
+                name = one["name"] if len(groups) == 1 else f"{one['name']}, {words}"
+                check = size_check(np.array(values, float), Tg, low, high)
+                checks.append(one | {"name": name, "sizes": values} | asdict(check))
     return checks
+
+
+def _groups(
+    found: Sequence[dict[str, Any]], same: str | None, differs: str
+) -> list[tuple[str, Sequence[dict[str, Any]]]]:
+    """Return the curves of one system and one value each in which another value differs, with what they share."""
+    groups: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
+    for each in found:
+        groups.setdefault((each.get("system"), each[same] if same else None), []).append(each)
+    several = {key: group for key, group in groups.items() if len({each[differs] for each in group}) > 1}
+    systems = len({system for system, _ in several})
+    shared = {"n_particles": "N = {:,}", "cooling_rate": "rate {:.3g}", "cooling_steps": "{:,.0f} steps"}
+    return [
+        (", ".join(([system] if systems > 1 else []) + ([shared[same].format(value)] if same else [])), group)
+        for (system, value), group in several.items()
+    ]
+
+
+def _arrays(one: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return Tg and both ends of their intervals; what is not known is not a number."""
+    import numpy as np
+
+    Tg, low, high = (np.array([np.nan if x is None else x for x in one[key]]) for key in ("Tg", "Tg_low", "Tg_high"))
+    return Tg, low, high
 
 
 def _together(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -194,20 +271,54 @@ def _together(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": name} | {to: [rows[name][key] for rows in by_name] for to, key in keys} for name in names]
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows as a table in words."""
-    from rich.console import Console
-    from rich.table import Table
-
+def _beside(found: Sequence[dict[str, Any]], cooling: str | None, sizes: str | None) -> str:
+    """Return one table of all curves: a row for each method, a column for each curve."""
     from vitrify.locate import label
 
-    table = Table(title=title, box=None, title_justify="left", pad_edge=False)
-    for column in ("method", "Tg", "95% interval", "found", "verdict"):
-        table.add_column(column, justify="right" if column == "Tg" else "left", overflow="fold")
+    headings = []
+    for each in found:
+        words = [f"N = {each[sizes]:,}"] if sizes else []
+        if cooling == "cooling_rate":
+            words.append(f"rate {each[cooling]:.3g}")
+        elif cooling:
+            words.append(f"{each[cooling]:,.0f} steps")
+        headings.append(f"{each['curve']}: {', '.join(words)}")
+    names = dict.fromkeys(label(row) for each in found for row in each["rows"])
+    rows = [{label(row): row for row in each["rows"]} for each in found]
+    lines = [(name, *(_cell(of.get(name)) for of in rows)) for name in names]
+    return _text("Tg beside each other; in brackets: not supported", ("method", *headings), lines)
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["Tg"] is None:
+        return "-"
+    number = f"{row['Tg']:.4f}" + ("" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]")
+    return number if row["found"] else f"({number})"
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a table in words."""
+    from vitrify.locate import label
+
+    lines = []
     for row in rows:
         number = "-" if row["Tg"] is None else f"{row['Tg']:.4f}"
         interval = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        table.add_row(label(row), number, interval, "yes" if row["found"] else "no", row["verdict"])
+        lines.append((label(row), number, interval, "yes" if row["found"] else "no", row["verdict"]))
+    return _text(title, ("method", "Tg", "95% interval", "found", "verdict"), lines)
+
+
+def _text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in words."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), box=None, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(escape(column), justify="right" if column == "Tg" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
     text = io.StringIO()
     Console(file=text, width=max(Console().width, 120)).print(table, highlight=False)
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
@@ -215,7 +326,10 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 COMMANDS = {
     "tg": Command(
-        _tg, "CURVE|STUDY ...", "the glass transition by every method, of a text file (T, energy) or a study"
+        _tg,
+        "CURVE|STUDY|DIR ...",
+        "the glass transition by every method, of a text file (T, energy) or a study; of several, against cooling rate "
+        "and size",
     ),
 }
 """By name."""

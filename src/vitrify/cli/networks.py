@@ -182,7 +182,10 @@ def _score_line(row: dict[str, Any]) -> str:
         for name, key in (("accuracy", "accuracy"), ("AUC", "auc"))
     ]
     apart = row["auc_minus_energy"]
-    beside = "" if apart is None else f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g})"
+    beside = ""
+    if apart is not None:
+        several = "" if apart["p"] == apart["p_holm"] else f", Holm's {apart['p_holm']:.2g}"
+        beside = f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g}{several})"
     return f"{row['model']}: {', '.join(parts)}{beside}; n = {row['n_test']} of {row['n_runs']} {row['part']} runs"
 
 
