@@ -146,12 +146,12 @@ def test_nothing_is_simulated_and_what_needs_energies_says_so(own: tuple[Path, S
 
 def test_networks_are_made_for_its_species() -> None:
     three = _material(names=NAMES, counts=(4, 4, 4), radius=(0.5, 0.4, 0.3), shells=((1.0, 1.0, 1.0),) * 3)
-    positions, species = np.random.default_rng(1).random((2, 12, 2), np.float32) * 8, three.species(12)
-    for kind in MODELS:
+    for kind, model in MODELS.items():
         if kind == "swanson2018":
             continue
-        network = suited(kind, three)
-        assert network.build(seed=1)(*network.inputs(positions, species, np.array([8.0, 8.0]))).shape == (2,)
+        network, d = suited(kind, three), model.dimensions[0]
+        positions = np.random.default_rng(1).random((2, 12, d), np.float32) * 8
+        assert network.build(seed=1)(*network.inputs(positions, three.species(12), np.full(d, 8.0))).shape == (2,)
         assert suited(kind, KA2D) == MODELS[kind]()
 
 

@@ -38,6 +38,7 @@ import numpy as np
 from scipy import constants
 
 from vitrify import dynamics, pair_style, parallel, store
+from vitrify.dataset import split_runs
 from vitrify.material import Material, PairStyle
 from vitrify.models import suited
 from vitrify.potentials import Energies, Mixture
@@ -233,6 +234,7 @@ def keep(sources: Sequence[Source], choice: Choice, out: Path, *, n_workers: int
     """
     if out.exists():
         raise FileExistsError(17, "is there already: import into a new folder", str(out))
+    _check_labels(sources)
     beside = out.with_name(f".{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     staged = beside / "staged"
@@ -403,9 +405,15 @@ def _kinds(snapshot: Snapshot, mixture: Mixture | Material) -> np.ndarray:
 def _stage(sources: Sequence[Source], choice: Choice, staged: Path, progress: Progress) -> dict[str, list[_Record]]:
     """Read all files, keep the positions taken, and return the records of every run, the hottest first."""
     runs: dict[str, list[_Record]] = {}
+    n_read = 0
+
+    def tick() -> None:
+        nonlocal n_read
+        n_read += 1
+        progress("frames read", n_read, 0)  # how many there are is known when all are read
+
     for place, source in enumerate(sources):
-        progress("read", place, len(sources))
-        for number, snapshot in enumerate(_taken(source, choice)):
+        for number, snapshot in enumerate(_taken(source, choice, tick)):
             state = state_of(snapshot, choice)
             path = staged / f"{place}-{number}.npy"
             np.save(path, state.positions)
@@ -414,17 +422,34 @@ def _stage(sources: Sequence[Source], choice: Choice, staged: Path, progress: Pr
                 path=path, source=source, T=T, edge=state.edge, n=len(state.positions), frame=snapshot.frame
             )
             runs.setdefault(source.run, []).append(record)
-    progress("read", len(sources), len(sources))
+    progress("frames read", n_read, n_read)
     natural = sorted(runs, key=lambda run: [(len(part), part) if part.isdecimal() else (0, part)
                                             for part in re.split(r"(\d+)", run)])  # fmt: skip
     return {run: sorted(runs[run], key=lambda record: -record.T) for run in natural}
 
 
-def _taken(source: Source, choice: Choice) -> Iterator[Snapshot]:
+def _check_labels(sources: Sequence[Source]) -> None:
+    """Refuse, before long files are read, what the labels alone rule out.
+
+    Raises:
+        ValueError: There are too few runs to split, or all records will be of one class.
+    """
+    n_runs = len({source.run for source in sources})
+    try:
+        split_runs(n_runs, seed=1)
+    except ValueError as error:
+        raise ValueError(f"run must name more independent runs: {n_runs} cannot train, validate and test") from error
+    labels, T = {source.label for source in sources}, {source.T for source in sources}
+    if len(T) == 1 and None not in T and labels == {None}:
+        raise ValueError(f"there must be records of a liquid and of a glass; all are of one class at T = {T.pop():g}")
+
+
+def _taken(source: Source, choice: Choice, tick: Callable[[], None]) -> Iterator[Snapshot]:
     """Yield the frames of a file that are taken."""
     last, n_frames = None, 0
     for last in read(source.path, choice.told):
         n_frames += 1
+        tick()
         if choice.every and n_frames % choice.every == 0:
             yield last
     if choice.every > n_frames:

@@ -97,7 +97,8 @@ def suited(kind: str, particles: Kinds) -> Network:
     n, radius = particles.n_species, getattr(particles, "radius", None)
     if radius is None:
         return _checked({"kind": kind})
-    own: dict[str, dict[str, Any]] = {"cnn": {"view": {"radius": radius}}, "mpnn": {"n_species": n}, "swanson2018": {}}
+    drawn = {"view": {"radius": radius}}
+    own: dict[str, dict[str, Any]] = {"cnn": drawn, "cnn3d": drawn, "mpnn": {"n_species": n}, "swanson2018": {}}
     return _checked({"kind": kind} | own.get(kind, {"view": {"n_species": n}}))
 
 
