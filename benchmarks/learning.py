@@ -92,8 +92,9 @@ def networks(
     """Return configurations per second in training and in scoring, beside the log's network in plain eager PyTorch."""
     models: dict[str, Model] = {kind: model() for kind, model in MODELS.items()}
     models |= {"swanson2018": Swanson2018(pixels=pixels), COARSE: CNN(view=Image(pixels_per_sigma=4))}
-    sets = {n: _ensemble(n, n_frames=batch_size) for n in sizes}
-    data = sets[max(sizes)]
+    lowest = {name: min(models[name].dimensions) for name in names}
+    sets = {(d, n): _ensemble(n, n_frames=batch_size, d=d) for d in {2, *lowest.values()} for n in sizes}
+    data = sets[2, max(sizes)]
     pictures, label = (
         Swanson2018(pixels=pixels).inputs(data.positions, data.species, data.box)[0],
         torch.from_numpy(data.label),
@@ -106,9 +107,9 @@ def networks(
         ("scoring", partial(peers.score, network, pictures)),
     ):
         programs = {_LOG: _rate(theirs, batch_size)}
-        for name in names:
+        for name, d in lowest.items():
             for n in sizes if name != "swanson2018" else sizes[:1]:
-                programs[f"{name} {task}, N = {n}, batch {batch_size}"] = _ours(task, models[name], sets[n])
+                programs[f"{name} {task}, N = {n}, batch {batch_size}"] = _ours(task, models[name], sets[d, n])
         rates = _take_turns(programs)
         rows += [row(name, "configurations/s", _LOG, rate, rates[_LOG]) for name, rate in rates.items() if name != _LOG]
     return rows
@@ -204,10 +205,10 @@ def _aabb(one: Float32[np.ndarray, "n 2"], *, box: Float64[np.ndarray, " 2"], k:
     return query.query(points, {"num_neighbors": k, "exclude_ii": True}).toNeighborList()
 
 
-def _ensemble(n: int, *, n_frames: int) -> Labelled:
+def _ensemble(n: int, *, n_frames: int, d: int = 2) -> Labelled:
     """Return configurations of a supercooled liquid, a time unit apart; every second one is called a glass."""
-    rng = stream(1, "benchmark", "learning", n)
-    state = dynamics.start(MIXTURES["ka2d"], n_particles=n, T=2.0, rng=rng)
+    rng = stream(1, "benchmark", "learning", d, n)
+    state = dynamics.start(MIXTURES[f"ka{d}d"], n_particles=n, T=2.0, rng=rng)
     ramp = {"dt": 0.005, "tau": 0.5, "T_to": 0.5, "rng": rng}
     state = dynamics.advance(state, n_steps=4000, T_from=2.0, **ramp)
     frames = []

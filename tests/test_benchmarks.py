@@ -50,10 +50,10 @@ def test_neighbours_are_timed_beside_two_peers():
 
 @pytest.mark.usefixtures("_short")
 def test_every_network_is_timed_beside_the_logs():
-    rows = learning.networks(sizes=(100,), batch_size=4, pixels=32)
+    rows = learning.networks(sizes=(400,), batch_size=4, pixels=32)
     check(
         rows,
-        [f"{name} {task}, N = 100, batch 4" for task in ("training", "scoring") for name in (*MODELS, learning.COARSE)],
+        [f"{name} {task}, N = 400, batch 4" for task in ("training", "scoring") for name in (*MODELS, learning.COARSE)],
     )
 
 

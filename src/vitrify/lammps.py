@@ -380,7 +380,9 @@ class _Process:
         """Return what it prints while it works on a script; it does not outlive a failure or an interruption."""
         printed: list[str] = []
         try:
-            self._hears.write(f'clear\nshell cd "{script.parent}"\ninclude {script.name}\nprint "{_DONE}"\n')
+            # the count of warnings is the process's: past a hundred it is said in the middle of a table
+            begin = f'clear\nthermo_modify warn reset\nshell cd "{script.parent}"\n'
+            self._hears.write(f'{begin}include {script.name}\nprint "{_DONE}"\n')
             self._hears.flush()
             for line in self._says:
                 if line.strip() == _DONE:

@@ -26,8 +26,6 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy import constants
-from scipy.spatial import cKDTree
 
 from vitrify.system import Configuration, minimum_image
 
@@ -142,6 +140,8 @@ class StillingerWeber:
     @property
     def kelvin(self) -> float:
         """Temperature of 1 in kelvin: epsilon / k_B."""
+        from scipy import constants  # slow to import
+
         return self._joule / float(constants.k)
 
     @property
@@ -161,6 +161,8 @@ class StillingerWeber:
 
     @property
     def _joule(self) -> float:
+        from scipy import constants  # slow to import
+
         return self.epsilon_kcal_mol * 1e3 * float(constants.calorie / constants.N_A)
 
     @property
@@ -169,6 +171,8 @@ class StillingerWeber:
 
     @property
     def _kilogram(self) -> float:
+        from scipy import constants  # slow to import
+
         return self.mass_g_mol * 1e-3 / float(constants.N_A)
 
     def species(self, n_particles: int) -> Integer[np.ndarray, " n"]:
@@ -308,6 +312,8 @@ def _neighbours(configuration: Configuration, mixture: Liquid) -> tuple[np.ndarr
     known = "0 (A) or 1 (B)" if isinstance(mixture, Mixture) else "0"
     if configuration.species.max(initial=0) > isinstance(mixture, Mixture):
         raise ValueError(f"species must be {known} for {mixture.name}; got {configuration.species.max()}")
+    from scipy.spatial import cKDTree  # slow to import
+
     tree = cKDTree(configuration.positions, boxsize=np.where(periodic, configuration.box, 0.0))
     pairs = tree.query_pairs(mixture.reach, output_type="ndarray")
     dr = configuration.positions[pairs[:, 0]] - configuration.positions[pairs[:, 1]]
