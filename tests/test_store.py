@@ -377,3 +377,22 @@ def test_checkpoints_round_trip_and_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(store.DamagedFileError, match=r"last\.pt is damaged"):
         checkpoints.load("last")
     shutil.rmtree(tmp_path / "model")
+
+
+_BEGIN_MANY = """
+import sys, time
+from pathlib import Path
+from vitrify import store
+time.sleep(max(0, float(sys.argv[1]) - time.time()))
+for n in range(200):
+    store.begin(Path(sys.argv[2]) / str(n))
+"""
+
+
+def test_several_at_once_begin_one_data_space(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _BEGIN_MANY, str(time.time() + 4), str(tmp_path)]
+    several = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [one.communicate()[1] for one in several] == [""] * 4
+    assert all(
+        sorted(path.name for path in space.iterdir()) == [".signac", "workspace"] for space in tmp_path.iterdir()
+    )

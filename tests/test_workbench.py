@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,23 @@ def test_every_run_is_tested_once(out: Path) -> None:
     rows = [row for row in results["table"] if row["model"] == "logistic"]
     assert [row["fold"] for row in rows] == ["0", "1", "2", "pooled"]
     assert rows[-1]["n_test"] == 32
-    nested = workbench.cross_validate(TINY, out, TASK, kinds=("descriptors", "e_is"), n_folds=3, n_inner=3, **HERE)
-    assert {row["model"] for row in nested["table"]} == {"chosen inside"}
+    apart = rows[-1]["auc_minus_energy"]
+    energy = next(row for row in results["table"] if row["model"] == "e_is" and row["fold"] == "pooled")
+    assert apart["value"] == pytest.approx(rows[-1]["auc"] - energy["auc"])
+    assert apart["low"] <= apart["value"] <= apart["high"]
+    assert [row["auc_minus_energy"] for row in (*rows[:-1], energy)] == [None] * 4
+
+
+def test_each_fold_chooses_for_itself_and_the_energy_stands_beside(out: Path) -> None:
+    nested = workbench.cross_validate(TINY, out, TASK, kinds=("descriptors", "g_r"), n_folds=3, n_inner=3, **HERE)
+    assert [row["model"] for row in nested["table"]] == ["chosen inside"] * 4 + ["e_is"] * 4
+
+
+def test_two_processes_cross_validate_as_one(out: Path, tmp_path: Path) -> None:
+    asked = {"kinds": ("logistic",), "n_folds": 3, "progress": HERE["progress"]}
+    one = workbench.cross_validate(TINY, out, TASK, n_workers=1, **asked)
+    shutil.copytree(out / "data", tmp_path / "data")
+    assert workbench.cross_validate(TINY, tmp_path, TASK, n_workers=2, **asked) == one
 
 
 def test_the_studys_sweep_is_run_on_validation_runs(out: Path) -> None:

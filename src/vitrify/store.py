@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 import contextlib
+import errno
 import functools
 import io
 import json
@@ -40,6 +41,7 @@ import os
 import pickle
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,6 +64,8 @@ VERSION = 2
 """Bumped when the same settings would give another trajectory."""
 
 _RESTART = [("k", np.int64), ("edge", np.float64), ("simulate_s", np.float64), ("minimise_s", np.float64)]
+
+_SPACE = ".signac"
 
 _PATIENCE_S = 20.0  # for a killed process's last write to end
 
@@ -122,7 +126,7 @@ class RunFolder:
     ) -> None:
         self._settings = settings
         # not "project or": a project is true or false by a count of its runs
-        space = signac.init_project(str(root)) if project is None else project
+        space = begin(root) if project is None else project
         self._job = space.open_job(_statepoint(settings, seed=seed, run=run))
         self.path = Path(self._job.path)
         self._open = contextlib.ExitStack()
@@ -348,8 +352,16 @@ class Checkpoints:
 
 
 def begin(root: Path) -> signac.Project:
-    """Return the data space of a folder, making it the first time; those who make it at once may meet half of it."""
+    """Return the data space of a folder, made whole by whoever is first of several at once."""
     root.mkdir(parents=True, exist_ok=True)
+    if not (root / _SPACE).exists():
+        with tempfile.TemporaryDirectory(dir=root, prefix=_SPACE) as made:
+            signac.init_project(made)
+            try:
+                (Path(made) / _SPACE).rename(root / _SPACE)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another's is as good
+                    raise
     return signac.init_project(str(root))
 
 
@@ -488,7 +500,7 @@ def keep_runs(jobs: Sequence[Job], tick: Callable[[float], None], *, device: Bat
         "room": _BATCH_BYTES // len(jobs),
         "patience_s": _COMMIT_S * max(1, len(jobs) / _COMMIT_RUNS),
     }
-    project = signac.init_project(str(root))
+    project = begin(root)
     with contextlib.ExitStack() as held:
         runs = [RunFolder(root, settings, seed=seed, run=job.run, project=project, **waits) for job in jobs]
         folders = {job.run: held.enter_context(folder) for job, folder in zip(jobs, runs, strict=True)}

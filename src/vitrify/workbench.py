@@ -30,6 +30,7 @@ from vitrify import (
     learn,
     learning_figures,
     log,
+    parallel,
     report,
     scores,
     store,
@@ -356,8 +357,13 @@ def cross_validate(
         kinds: Networks and baselines. With ``n_inner``, each fold chooses among them for itself.
         n_folds: Parts the runs are dealt into.
         n_inner: Parts inside the training and validation runs of each fold; 0 does not nest.
-        n_workers: Processes that simulate what is missing.
-        progress: Told the fits made.
+        n_workers: Processes that simulate what is missing, and train.
+        progress: Told the networks trained.
+
+    Returns:
+        ``input``, ``k``, ``n_folds``, ``n_inner`` and the rows of ``table``: those of `vitrify.evaluate.table` with the
+        ``model`` and, in the pooled rows, ``auc_minus_energy``: how far the AUC is above that of the energy alone on
+        the same runs (``value``, ``low``, ``high``, ``p``, and ``p_holm`` over the models), where the energy is known.
 
     Raises:
         ValueError: There is no such network or baseline, or too few runs.
@@ -370,26 +376,90 @@ def cross_validate(
     )
     splits = [one.outer for one in nested] or dataset.folds(chosen.simulate.n_runs, n_folds=n_folds, seed=chosen.seed)
     place = out / "folds" / f"{task.name}-{n_folds}x{n_inner}"
-    done, total = 0, n_folds * (len(kinds) if not n_inner else len(kinds) * n_inner + 1)
+    parts: dict[tuple[int, ...], Split] = {} if nested else {(one,): parts for one, parts in enumerate(splits)}
+    for one, outer in enumerate(nested):
+        parts |= {(one, two): inner for two, inner in enumerate(outer.inner)}
+    jobs = [
+        _Fold(study=chosen, out=out, task=task, kind=kind, folder=place / kind, fold=fold, split=split)
+        for fold, split in parts.items()
+        for kind in kinds
+        if kind not in baselines.BASELINES
+    ]
+    done = 0.0
 
-    def tick() -> None:
+    def tick(amount: float) -> None:
         nonlocal done
-        done += 1
-        progress("cross-validate", done, total)
+        done += amount
+        progress("cross-validate", done, len(jobs))
 
-    fits = {kind: _fit(chosen, kind, task, place / kind, tick) for kind in kinds}
+    fits = {kind: _fit(chosen, kind, task, place / kind) for kind in kinds}
+    parallel.spread(_train_fold, jobs, n_workers=n_workers, progress=tick)
+    energy = baselines.ENERGY[task.input]
+    by_energy = _fit(chosen, energy, task, Path()) if chosen.simulate.liquid.has_potential else None
     if nested:
         fits = {"chosen inside": evaluation.chosen_inside(fits, everything, nested)}
-    results: dict[str, Any] = {"input": task.input, "k": task.k, "n_folds": n_folds, "n_inner": n_inner, "table": []}
+    if by_energy is not None and energy not in fits:
+        fits[energy] = by_energy
+    results: dict[str, Any] = {"input": task.input, "k": task.k, "n_folds": n_folds, "n_inner": n_inner}
     asked = {"input": task.input, "k": task.k, "kinds": list(kinds), "n_folds": n_folds, "n_inner": n_inner}
     with _logged(chosen, out, f"crossvalidate-{place.name}", asked, data=everything.digest) as entry:
-        for name, fit in fits.items():
-            rng = stream(chosen.seed, "folds", task.name, name)
-            found = evaluation.cross_validate(fit, everything, splits, rng=rng)
-            results["table"] += [{"model": name} | row for row in evaluation.table(found)]
+        found = {
+            name: evaluation.cross_validate(fit, everything, splits, rng=stream(chosen.seed, "folds", task.name, name))
+            for name, fit in fits.items()
+        }
+        beside = dict.fromkeys(found)
+        if by_energy is not None:
+            beside |= _above(found, energy, everything, chosen.seed, task)
+        results["table"] = [
+            {"model": name} | row | {"auc_minus_energy": beside[name] if row["fold"] == "pooled" else None}
+            for name, one in found.items()
+            for row in evaluation.table(one)
+        ]
         store.write_json(_made(place) / "folds.json", results)
         entry["results"] = {"table": results["table"]}
     return dict(store.read_json(place / "folds.json"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fold:
+    """One training of a cross-validation; whoever trains reads the configurations."""
+
+    study: Study
+    out: Path
+    task: Task
+    kind: str
+    folder: Path
+    fold: tuple[int, ...]
+    split: Split
+
+
+def _train_fold(job: _Fold, tick: parallel.Tick) -> None:
+    """Train a network on one fold, or find it trained."""
+    everything = data(job.study, job.out, job.task, n_workers=1, progress=lambda *_: None)
+    parts = (everything.of_runs(runs) for runs in (job.split.train, job.split.validation))
+    _fit(job.study, job.kind, job.task, job.folder)(*parts, fold=job.fold)
+    tick(1)
+
+
+def _above(
+    found: Mapping[str, evaluation.CrossValidation], energy: str, everything: Labelled, seed: int, task: Task
+) -> dict[str, dict[str, Any] | None]:
+    """Return how far the pooled AUC of each classifier is above the energy's, over the same runs."""
+    known, names = found[energy], [name for name in found if name != energy]
+    apart = [
+        asdict(
+            scores.compare(
+                found[name].logit,
+                known.logit,
+                everything.label,
+                everything.run,
+                fold=known.fold,
+                rng=stream(seed, "folds", task.name, name, energy),
+            ).auc
+        )
+        for name in names
+    ]
+    return dict(zip(names, scores.corrected(apart), strict=True))
 
 
 def parted(chosen: Study, out: Path, task: Task, n_workers: int, progress: Progress) -> tuple[Labelled, Split]:
@@ -415,7 +485,7 @@ def scored(
     """
     energy, everyone = baselines.ENERGY[task.input], dict(scorers)
     if chosen.simulate.liquid.has_potential:
-        fit = _fit(chosen, energy, task, Path(), lambda: None)
+        fit = _fit(chosen, energy, task, Path())
         everyone[energy] = fit(everything.of_runs(parts.train), everything.of_runs(parts.validation), fold=())
     shown, found = _part(everything, parts, part), []
     known = everyone[energy](shown) if energy in everyone else None
@@ -430,14 +500,13 @@ def scored(
     return [row | {"auc_minus_energy": beside} for row, beside in zip(found, all_beside, strict=True)]
 
 
-def _fit(chosen: Study, kind: str, task: Task, folder: Path, tick: Callable[[], None]) -> evaluation.Fit:
+def _fit(chosen: Study, kind: str, task: Task, folder: Path) -> evaluation.Fit:
     """Return what fits a baseline, or trains a network in a folder of its own for each fold."""
     if kind in baselines.BASELINES:
 
         def fit_baseline(train: Labelled, validation: Labelled, *, fold: tuple[int, ...]) -> evaluation.Scorer:  # noqa: ARG001
             features = baselines.BASELINES[kind]
             fitted = baselines.fit(features(train), train.label, features(validation), validation.label)
-            tick()
             return lambda shown: fitted.logit(features(shown))
 
         return fit_baseline
@@ -452,7 +521,6 @@ def _fit(chosen: Study, kind: str, task: Task, folder: Path, tick: Callable[[], 
             seed=int(stream(chosen.seed, "folds", task.name, kind, *fold).integers(2**31)),
             checkpoints=store.Checkpoints(_made(folder / "-".join(map(str, fold)))),
         )
-        tick()
         return lambda shown: learn.predict(trained, shown)
 
     return fit_network

@@ -166,13 +166,27 @@ def _crossvalidate(words: list[str]) -> None:
             n_workers=workers(given),
             progress=progress,
         )
-    lines = [
-        f"- {row['model']}, fold {row['fold']}: accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
-        f"{row['accuracy_high']:.3f}], AUC {row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}], "
-        f"n = {row['n_test']}"
-        for row in results["table"]
-    ]
-    answer(given, results, "\n".join(lines))
+    answer(given, results, "\n".join(f"- {_fold_line(row)}" for row in results["table"]))
+
+
+def _fold_line(row: dict[str, Any]) -> str:
+    """Return the scores of one classifier on one fold, or on all, in words."""
+    scores = (
+        f"{word} {row[key]:.3f} [{row[key + '_low']:.3f}, {row[key + '_high']:.3f}]"
+        for word, key in (("accuracy", "accuracy"), ("AUC", "auc"))
+    )
+    above = _above(row["auc_minus_energy"])
+    return (
+        f"{row['model']}, fold {row['fold']}: {', '.join(scores)}{above}; n = {row['n_test']} of {row['n_runs']} runs"
+    )
+
+
+def _above(apart: dict[str, float] | None) -> str:
+    """Return how far an AUC is above the energy's, in words; nothing where it is not known."""
+    if apart is None:
+        return ""
+    several = "" if apart["p"] == apart["p_holm"] else f", Holm's {apart['p_holm']:.2g}"
+    return f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g}{several})"
 
 
 def _score_line(row: dict[str, Any]) -> str:
@@ -181,11 +195,7 @@ def _score_line(row: dict[str, Any]) -> str:
         f"{name} {row[key]['value']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
         for name, key in (("accuracy", "accuracy"), ("AUC", "auc"))
     ]
-    apart = row["auc_minus_energy"]
-    beside = ""
-    if apart is not None:
-        several = "" if apart["p"] == apart["p_holm"] else f", Holm's {apart['p_holm']:.2g}"
-        beside = f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g}{several})"
+    beside = _above(row["auc_minus_energy"])
     return f"{row['model']}: {', '.join(parts)}{beside}; n = {row['n_test']} of {row['n_runs']} {row['part']} runs"
 
 
