@@ -3,24 +3,29 @@
 A second call only writes. Interrupted, the same command goes on.
 """
 
-__all__ = ["table", "words", "write"]
+__all__ = ["table", "tested_once", "words", "write"]
 
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitrify import analyses, parallel, study
+from vitrify import analyses, parallel, study, workbench
 from vitrify.cli.words import Progressing
 from vitrify.report import Section, name_of_model
+from vitrify.scores import corrected
 from vitrify.settings import named
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _MARK = "<!-- table -->"
 _ANALYSES = ("tg", "energy", "transfer", "structure")
 _LONGEST = 40  # rows; a longer table is in the report
+_FOLDED = ((140, 155, 160), (0,))  # records whose runs are all tested, as families of questions; 0 is the equal energy
+_KINDS = ("cnn", "mpnn", "deepset", "shallow", "logistic")
+_N_FOLDS = 5
+_SIGNIFICANT = 0.05
 _COLUMNS = ("model", "accuracy", "AUC", "AUC - energy's", "p", "p, Holm", "n", "CPU s")
 
 
@@ -47,6 +52,45 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def tested_once(found: Sequence[Mapping[str, Any]], T: Mapping[int, float]) -> list[str]:
+    """Return the lines of cross-validations which are one family of questions: a table each, and what they support.
+
+    Args:
+        found: What `vitrify.workbench.cross_validate` returned, for each record.
+        T: Temperature of each record.
+    """
+    pooled = [(one, [row for row in one["table"] if row["fold"] == "pooled"]) for one in found]
+    asked = [row for _, rows in pooled for row in rows if row["auc_minus_energy"] is not None]
+    known = iter(corrected([row["auc_minus_energy"] for row in asked]))
+    lines: list[str] = []
+    for one, rows in pooled:
+        where = "equal energy" if one["k"] == 0 else f"k = {one['k']}, T = {T[one['k']]:.3f}"
+        lines += [f"### {one['input'].capitalize()}, {where}", "", "| " + " | ".join(_COLUMNS[:-1]) + " |"]
+        lines.append("|" + "---|" * len(_COLUMNS[:-1]))
+        said: dict[str, list[str]] = {"above": [], "below": []}
+        for row in rows:
+            apart, beside = row["auc_minus_energy"], ("", "", "")
+            if apart is not None:
+                apart = next(known)
+                assert apart is not None
+                beside = (
+                    f"{apart['value']:+.3f} {_range(apart, '+.3f')}",
+                    *(f"{apart[p]:.2g}" for p in ("p", "p_holm")),
+                )
+                if apart["p_holm"] < _SIGNIFICANT:
+                    said["above" if apart["value"] > 0 else "below"].append(name_of_model(row["model"]))
+            scores = (
+                f"{row[score]:.3f} [{row[score + '_low']:.3f}, {row[score + '_high']:.3f}]"
+                for score in ("accuracy", "auc")
+            )
+            words = (name_of_model(row["model"]), *scores, *beside, str(row["n_test"]))
+            lines.append("| " + " | ".join(words) + " |")
+        verdicts = [f"{' and '.join(names)} {place} it" for place, names in said.items() if names]
+        n_runs = rows[0]["n_runs"]
+        lines += ["", f"Against the energy, {n_runs} runs: {'; '.join(verdicts) or 'none is told from it'}.", ""]
+    return lines
+
+
 def words(section: Section) -> list[str]:
     """Return the lines of an analysis: what it supports, and its tables."""
     lines = [f"## {section.title}", "", *(f"- {sentence}" for sentence in section.sentences), ""]
@@ -57,13 +101,21 @@ def words(section: Section) -> list[str]:
     return lines
 
 
-def write(results: dict[str, Any], out: Path, docs: Path = _DOCS, *, sections: Sequence[Section] = ()) -> None:
+def write(
+    results: dict[str, Any],
+    out: Path,
+    docs: Path = _DOCS,
+    *,
+    folded: Sequence[str] = (),
+    sections: Sequence[Section] = (),
+) -> None:
     """Write the tables after the mark in ``docs/benchmark.md``, and the figure beside the others.
 
     Args:
         results: The contents of ``results.json``.
         out: Folder of the study.
         docs: Folder of the documentation.
+        folded: Lines about the runs that were all tested.
         sections: Its analyses.
     """
     lines = [_MARK, ""]
@@ -76,6 +128,8 @@ def write(results: dict[str, Any], out: Path, docs: Path = _DOCS, *, sections: S
         lines += [f"## {name.capitalize()}, equal energy", "", *table(equal), ""]
         same = [row for row in rows if row["control"] and row["train_k"] == row["glass_k"]]
         lines += [f"## {name.capitalize()}, same class", "", *table(same), ""]
+    if folded:
+        lines += ["## Every run tested once", "", *folded]
     lines += ["## What the numbers support", "", *(f"- {sentence}" for sentence in results["conclusions"]), ""]
     lines += [line for section in sections for line in words(section)]
     page = docs / "benchmark.md"
@@ -97,7 +151,22 @@ def _main() -> None:
         chosen = named("benchmark")
         analyses.run(_ANALYSES, chosen, given.out, n_workers=given.workers, progress=progress)
         results = study.run(chosen, given.out, n_workers=given.workers, progress=progress)
-    write(results, given.out, sections=analyses.sections(chosen, given.out))
+        folded, T = [], dict(enumerate(results["cooling_curve"]["T"], 1))
+        for family in _FOLDED:
+            found = [
+                workbench.cross_validate(
+                    chosen,
+                    given.out,
+                    workbench.Task(input="inherent", k=k),
+                    kinds=_KINDS,
+                    n_folds=_N_FOLDS,
+                    n_workers=given.workers,
+                    progress=progress,
+                )
+                for k in family
+            ]
+            folded += tested_once(found, T)
+    write(results, given.out, folded=folded, sections=analyses.sections(chosen, given.out))
     print("\n".join(results["conclusions"]))
 
 

@@ -143,3 +143,25 @@ def test_an_analysis_is_written_with_its_short_tables():
         "| x \\| y | 1 |",
         "",
     ]
+
+
+def test_a_cross_validation_says_who_is_above_the_energy():
+    def row(model, auc, apart, p):
+        scores = {f"{name}{end}": auc for name in ("accuracy", "auc") for end in ("", "_low", "_high")}
+        beside = (
+            None if apart is None else {"value": apart, "low": apart - 0.01, "high": apart + 0.01, "p": p, "p_holm": p}
+        )
+        return {"model": model, "fold": "pooled", "n_test": 20, "n_runs": 10, "auc_minus_energy": beside} | scores
+
+    first = {"input": "inherent", "k": 140, "table": [row("cnn", 0.9, -0.05, 0.001), row("e_is", 0.95, None, 1)]}
+    first["table"].append(row("cnn", 0.1, None, 1) | {"fold": "0"})
+    second = {"input": "inherent", "k": 155, "table": [row("mpnn", 0.9, 0.05, 0.03), row("shallow", 0.9, 0.04, 0.02)]}
+    lines = results.tested_once([first, second], {140: 0.6351, 155: 0.489})
+    assert lines[0] == "### Inherent, k = 140, T = 0.635"
+    assert (
+        lines[4]
+        == "| CNN | 0.900 [0.900, 0.900] | 0.900 [0.900, 0.900] | -0.050 [-0.060, -0.040] | 0.001 | 0.003 | 20 |"
+    )
+    assert lines[7] == "Against the energy, 10 runs: CNN below it."
+    assert "| 0.03 | 0.04 |" in lines[13]  # the largest two of three share the correction
+    assert lines[16] == "Against the energy, 10 runs: MPNN and one hidden layer above it."

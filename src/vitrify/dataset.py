@@ -67,6 +67,8 @@ class Ensemble:
         k: Records whose positions are held, counted from 1; ``None`` means all, so that m = t.
         shells: Radius of the first shell of species b around species a, in sigma_AA, row a; ``None`` for the model
             mixtures, whose shells are known.
+        edge: Length of the first edge of each record's own box; ``None`` where all are ``box``, to which positions are
+            scaled.
     """
 
     thermal: Float32[np.ndarray, "r m n d"]
@@ -82,6 +84,14 @@ class Ensemble:
     converged: Bool[np.ndarray, "r t"] | None = None
     k: Integer[np.ndarray, " m"] | None = None
     shells: tuple[tuple[float, ...], ...] | None = None
+    edge: Float64[np.ndarray, "r t"] | None = None
+
+    @property
+    def volume(self) -> Float64[np.ndarray, "r t"] | None:
+        """Volume per particle of every record, an area in two dimensions, where records have boxes of their own."""
+        if self.edge is None:
+            return None
+        return np.asarray(np.prod(self.box) / len(self.species) * (self.edge / self.box[0]) ** len(self.box))
 
     @property
     def n_runs(self) -> int:

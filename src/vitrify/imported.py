@@ -5,6 +5,9 @@ file says. A record is a temperature: record 1 is the hottest, and frames of equ
 their file. All runs must have all records. The particles interact by a mixture of :mod:`vitrify.potentials`, by which
 energies and inherent structures are computed; or they are a material of the user's own, of which the files say the
 species, their numbers and the shape of the box, and which has energies only where the user names a pair style.
+
+All records have one box; or each its own, of one shape, as at a held pressure. Energies and inherent structures are
+then those in a record's own box, and positions are scaled to the mean box, in which the density is not seen.
 """
 
 __all__ = [
@@ -101,13 +104,15 @@ class Units:
 class Choice:
     """How files are read: what the user says of them, what they are of, the units, and which frames are taken.
 
-    ``every`` takes each frame whose number is a multiple of it; 0 takes the last alone.
+    ``every`` takes each frame whose number is a multiple of it; 0 takes the last alone. ``scaled`` says that records
+    have boxes of their own.
     """
 
     told: Told
     mixture: Mixture | Material
     units: Units
     every: int = 0
+    scaled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,9 +249,10 @@ def keep(sources: Sequence[Source], choice: Choice, out: Path, *, n_workers: int
         settings = _settings(records, choice)
         study = _study(settings, out.name, _classes(records, sources))
         n_done, n_records = 0, settings.n_runs * settings.bath.n_frames
-        runs = list(records.values())
-        jobs = [_Job(root=beside / "data", settings=settings, run=run, files=[one.path for one in runs[run]])
-                for run in range(len(runs))]  # fmt: skip
+        jobs = [
+            _Job(root=beside / "data", settings=settings, run=run, records=of_run)
+            for run, of_run in enumerate(records.values())
+        ]
 
         def tick(amount: float) -> None:
             nonlocal n_done
@@ -262,6 +268,7 @@ def keep(sources: Sequence[Source], choice: Choice, out: Path, *, n_workers: int
             "n_records": settings.bath.n_frames,
             "T": list(settings.imported.T if settings.imported else ()),
             "digest": settings.imported.digest if settings.imported else "",
+            "density": _densities(settings, records),
             "units": {"style": choice.units.style, "sigma": choice.units.sigma, "epsilon": choice.units.epsilon},
             "runs": list(records),
             "rate": sources[0].rate,
@@ -291,7 +298,7 @@ class _Job:
     root: Path
     settings: Simulate
     run: int
-    files: list[Path]
+    records: list[_Record]
 
 
 def _searcher(pattern: str | None, given: dict[str, str]) -> Callable[[Path], dict[str, str]]:
@@ -459,7 +466,7 @@ def _taken(source: Source, choice: Choice, tick: Callable[[], None]) -> Iterator
 
 
 def _settings(records: dict[str, list[_Record]], choice: Choice) -> Simulate:
-    """Return what names the imported ensemble; all runs have the same records in the same box."""
+    """Return what names the imported ensemble; all runs have the same records and, but where scaled, the same box."""
     first_run, first = next(iter(records.items()))
     digest = hashlib.sha256()
     for run, one in records.items():
@@ -469,33 +476,45 @@ def _settings(records: dict[str, list[_Record]], choice: Choice) -> Simulate:
                 f"{_listed(first)}"
             )
         for record in one:
-            if record.n != first[0].n or abs(record.edge / first[0].edge - 1) > _EDGES:
+            resized = not choice.scaled and abs(record.edge / first[0].edge - 1) > _EDGES
+            if record.n != first[0].n or resized:
+                advice = ", or, where a pressure was held, --scale them" if record.n == first[0].n else ""
                 raise BadTrajectoryError(
                     f"{record.source.path}, frame {record.frame}: {record.n} particles in a box of "
                     f"{record.edge:g}, and {first[0].n} in {first[0].edge:g} in {first[0].source.path}: all must "
-                    "be the same"
+                    f"be the same{advice}"
                 )
             digest.update(f"{run} {record.T!r} {record.edge!r}\n".encode())
             digest.update(np.load(record.path).tobytes())
-    own = _measured(choice.mixture, records) if isinstance(choice.mixture, Material) else None
-    T = tuple(record.T for record in first)
-    course = Imported(digest=digest.hexdigest(), edge=first[0].edge, T=T, material=own)
+    edge = first[0].edge
+    if choice.scaled:
+        edge = float(np.mean([record.edge for one in records.values() for record in one]))
+    own = _measured(choice.mixture, records, edge) if isinstance(choice.mixture, Material) else None
+    T, scaled = tuple(record.T for record in first), True if choice.scaled else None
+    course = Imported(digest=digest.hexdigest(), edge=edge, T=T, material=own, scaled=scaled)
     return Simulate(mixture=choice.mixture.name, n_particles=first[0].n, n_runs=len(records), imported=course)
 
 
-def _measured(own: Material, records: dict[str, list[_Record]]) -> Material:
+def _measured(own: Material, records: dict[str, list[_Record]], edge: float) -> Material:
     """Return a material with the first shells that the coldest records show, and discs a little wider than touching."""
     coldest = [
         Configuration(
-            positions=np.load(one[-1].path).view(np.uint32) * (one[-1].edge * own.shape / 2.0**32),
+            positions=np.load(one[-1].path).view(np.uint32) * (edge * own.shape / 2.0**32),
             species=own.species(one[-1].n),
-            box=one[-1].edge * own.shape,
+            box=edge * own.shape,
         )
         for one in list(records.values())[:_N_SHELL_RUNS]
     ]
     peaks, shells = first_shells(coldest)
     radius = [round(0.55 * float(peak), 4) for peak in np.diag(peaks)]
     return own.model_copy(update={"radius": tuple(radius), "shells": tuple(map(tuple, shells.round(4).tolist()))})
+
+
+def _densities(settings: Simulate, records: dict[str, list[_Record]]) -> list[float]:
+    """Return the mean number density of each record over the runs."""
+    shape = settings.liquid.shape
+    edges = np.array([[record.edge for record in one] for one in records.values()])
+    return (settings.n_particles / (edges ** len(shape) * shape.prod())).mean(axis=0).tolist()  # type: ignore[no-any-return]
 
 
 def _listed(records: Sequence[_Record]) -> str:
@@ -532,7 +551,7 @@ def _study(settings: Simulate, name: str, classes: dict[str, list[int]]) -> str:
     chosen = sorted({liquids[round(place)] for place in np.linspace(0, len(liquids) - 1, min(5, len(liquids)))})
     control = classes["glass"][-3:-1] if len(classes["glass"]) > 2 else []
     kinds = ["cnn", "mpnn"] if settings.liquid.dimension == 2 else ["mpnn"]
-    known = settings.liquid.has_potential
+    known, scaled = settings.liquid.has_potential, "\nscaled = true" if course.scaled else ""
     shown = "" if known else 'inputs = ["thermal"]\nbaselines = ["g_r", "descriptors"]\n'
     text = f"""# Written by vitrify import: change what you like below [simulate.imported].
 name = "{re.sub(r"[^A-Za-z0-9_.-]", "_", name)}"
@@ -545,7 +564,7 @@ n_runs = {settings.n_runs}
 
 [simulate.imported]
 digest = "{course.digest}"
-edge = {course.edge!r}
+edge = {course.edge!r}{scaled}
 T = {list(course.T)}
 {"" if course.material is None else _table("simulate.imported.material", course.material.model_dump())}
 [classify]
@@ -584,18 +603,20 @@ def _keep_run(job: _Job, tick: parallel.Tick) -> None:
     assert course is not None
     assert isinstance(liquid, Mixture | Material)
     with store.RunFolder(job.root, settings, seed=0, run=job.run) as folder:
-        for k, (path, T) in enumerate(zip(job.files, course.T, strict=True), 1):
-            positions = np.load(path)
+        for k, record in enumerate(job.records, 1):
+            positions = np.load(record.path)
             state = dynamics.State(
                 mixture=liquid,
-                edge=course.edge,
+                edge=record.edge if course.scaled else course.edge,
                 positions=positions,
                 velocities=np.zeros(positions.shape, np.float32),
             )
             energies, minimum = minimised(state, settings.minimise) if liquid.has_potential else (None, None)
             unknown = replace(state, velocities=np.full(positions.shape, np.nan, np.float32))
             folder.append(
-                Frame(k=k, T=T, state=unknown, energies=energies, minimum=minimum, simulate_s=0.0, minimise_s=0.0)
+                Frame(
+                    k=k, T=record.T, state=unknown, energies=energies, minimum=minimum, simulate_s=0.0, minimise_s=0.0
+                )
             )
             tick(1)
         folder.finish()

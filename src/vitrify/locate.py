@@ -10,6 +10,7 @@ References:
 """
 
 __all__ = [
+    "VOLUME",
     "Located",
     "RateLine",
     "Row",
@@ -19,12 +20,13 @@ __all__ = [
     "label",
     "of_curve",
     "of_runs",
+    "of_volumes",
     "rate_line",
     "size_check",
 ]
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +45,9 @@ from vitrify.transition import (
     tg_between,
     two_lines,
 )
+
+VOLUME = "volume, "
+"""Begins the convention of a row that is read off the volume per particle."""
 
 _LEVEL = 0.95
 _SIGNIFICANT = 0.05
@@ -130,6 +135,16 @@ def of_curve(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], *, see
     return _located(T, energy, lambda _name: draws, smooth, n_runs=None)
 
 
+def of_volumes(T: Float[np.ndarray, " t"], volumes: Float[np.ndarray, "r t"], *, seed: int) -> Located:
+    """Return the transition of an ensemble whose volume changes, as dilatometry finds it; arguments as for `of_runs`.
+
+    References:
+        Kovacs, 1964, doi:10.1007/BFb0050366
+    """
+    found = of_runs(T, volumes, seed=seed)
+    return replace(found, rows=tuple(replace(row, convention=VOLUME + row.convention) for row in found.rows))
+
+
 def as_values(
     located: Located, T: Float[np.ndarray, " t"], mean: Float[np.ndarray, " t"], se: Float[np.ndarray, " t"] | None
 ) -> dict[str, Any]:
@@ -209,10 +224,11 @@ def label(row: Mapping[str, Any]) -> str:
     Args:
         row: A `Row` as a dictionary.
     """
+    convention = str(row["convention"])
+    of, name = ("v: ", convention.removeprefix(VOLUME)) if convention.startswith(VOLUME) else ("", convention)
     if row["method"] == _SMOOTH:
-        return _SMOOTH
-    is_lines = row["convention"] in CONVENTIONS
-    return str(row["convention"]) if is_lines else f"{row['method']}, {row['convention']}"
+        return of + _SMOOTH
+    return of + (name if name in CONVENTIONS else f"{row['method']}, {name}")
 
 
 def rate_line(

@@ -125,16 +125,24 @@ def warnings(rows: list[dict[str, Any]], model: Packed) -> list[str]:
 def looked_at(snapshot: Snapshot, model: Packed, told: Told, units: Units) -> tuple[Configuration, np.ndarray]:
     """Return the configuration a model looks at, the frame or its inherent structure, and the order of its particles.
 
+    A model of scaled boxes is shown the frame at the density of its training.
+
     Raises:
         BadTrajectoryError: The frame has no inherent structure by the model's potential, or a boundary is open.
     """
+    trained = Simulate.model_validate(model.card["study"]["simulate"])
     configuration, order = reduced(snapshot, units)
-    if model.card["input"] == "thermal":
-        return configuration, order
-    mixture = Simulate.model_validate(model.card["study"]["simulate"]).liquid
-    assert isinstance(mixture, Mixture | Material)
-    state = state_of(snapshot, Choice(told=told, mixture=mixture, units=units))
-    return dynamics.configuration(minimised(state, dynamics.Fire())[1].state), order
+    if model.card["input"] == "inherent":
+        mixture = trained.liquid
+        assert isinstance(mixture, Mixture | Material)
+        state = state_of(snapshot, Choice(told=told, mixture=mixture, units=units))
+        configuration = dynamics.configuration(minimised(state, dynamics.Fire())[1].state)
+    if trained.own_boxes:
+        factor = (configuration.density / model.domain.density) ** (1 / configuration.dimension)
+        configuration = replace(
+            configuration, positions=configuration.positions * factor, box=configuration.box * factor
+        )
+    return configuration, order
 
 
 def _judge(

@@ -28,7 +28,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -348,9 +348,10 @@ class Imported(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the configurations")
-    edge: PositiveFloat = Field(description="Box edge of every record, along x")
+    edge: PositiveFloat = Field(description="Box edge of every record, along x; their mean where they are scaled")
     T: tuple[PositiveFloat, ...] = Field(min_length=1, description="Temperature of each record")
     material: Material | None = Field(None, description="What it is of, where it is of no model liquid")
+    scaled: Literal[True] | None = Field(None, description="Whether records had boxes of their own")
 
     @model_serializer(mode="wrap")
     def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def conclusions(results: Results) -> list[str]:
         results: The contents of ``results.json``.
     """
     parts: tuple[Callable[[Results], list[str]], ...] = (
+        _scaled,
         _left_out,
         _thermometer,
         _networks_on_thermal,
@@ -238,6 +239,15 @@ def save(figure: Figure, folder: Path, name: str, data: Mapping[str, Sequence]) 
         writer.writerow(data)
         writer.writerows(zip_longest(*data.values(), fillvalue=""))
         (folder / f"{name}.csv").write_text(text.getvalue(), encoding="utf-8")
+
+
+def _scaled(results: Results) -> list[str]:
+    if not (results["study"]["simulate"].get("imported") or {}).get("scaled"):
+        return []
+    return [
+        "Records had boxes of their own: energies are of those boxes, and positions were scaled to the mean one, so "
+        "that no classifier but the energy's can read the density."
+    ]
 
 
 def _left_out(results: Results) -> list[str]:

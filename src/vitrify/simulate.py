@@ -137,10 +137,15 @@ class Simulate(BaseModel):
 
     @property
     def box(self) -> np.ndarray:
-        """Edge lengths of the box, where no pressure changes them."""
+        """Edge lengths of the box; the one that all are scaled to where imported records have boxes of their own."""
         if self.imported is not None:
             return np.asarray(self.imported.edge * self.liquid.shape)
         return np.asarray(MIXTURES[self.mixture].box(self.n_particles))
+
+    @property
+    def own_boxes(self) -> bool:
+        """Whether every record has a box of its own."""
+        return self.bath.P_start is not None or (self.imported is not None and self.imported.scaled is True)
 
     @property
     def bath(self) -> Bath:

@@ -81,7 +81,7 @@ _COMMIT_BYTES = 16 * 2**20
 _BATCH_BYTES = 512 * 2**20
 """... and those of a batch of runs when they are this large together."""
 
-_SCALARS = ("T", "e_pot_unshifted", "e_pot_shifted", "e_is_unshifted", "e_is_shifted", "max_force", "converged")
+_SCALARS = ("T", "e_pot_unshifted", "e_pot_shifted", "e_is_unshifted", "e_is_shifted", "max_force", "converged", "edge")
 
 
 class DamagedFileError(ValueError):
@@ -229,7 +229,7 @@ class RunFolder:
         """
         committed, n = self._commit(), self._settings.bath.n_frames
         table: dict[str, np.ndarray] = {}
-        changing = () if self._settings.bath.P_start is None else ("edge",)
+        changing = ("edge",) if self._settings.own_boxes else ()
         energies = ("e_pot_unshifted", "e_pot_shifted") if self._settings.liquid.has_potential else ()
         keys_of: dict[Input, tuple[str, ...]] = {
             "thermal": ("T", "T_kinetic", *energies, *changing),
@@ -270,7 +270,9 @@ class RunFolder:
             raise DamagedFileError(self._advice(path, error)) from error
 
     def positions(self, name: Literal["thermal", "inherent"], k: Sequence[int]) -> np.ndarray:
-        """Return the positions of records ``k``, shape (len(k), n, d), float32, in [0, L).
+        """Return the positions of records ``k``, shape (len(k), n, d), float32, in [0, L) of the ensemble's box.
+
+        Those of records that have boxes of their own are scaled to it.
 
         Raises:
             DamagedFileError: The trajectory cannot be read.
@@ -281,6 +283,9 @@ class RunFolder:
             boxes = [i if file.chunk_exists(i, "configuration/box") else 0 for i in (record - 1 for record in k)]
             edge = np.array([file.read_chunk(i, "configuration/box")[:d] for i in boxes], np.float32)[:, None]
             centred = np.stack([file.read_chunk(record - 1, "particles/position")[:, :d] for record in k])
+        if self._settings.imported is not None and self._settings.own_boxes:
+            whole = self._settings.box.astype(np.float32)
+            centred, edge = centred * (whole / edge), np.broadcast_to(whole, edge.shape)
         inside = centred + edge / np.float32(2)
         return np.asarray(np.where(inside >= edge, inside - edge, np.maximum(inside, np.float32(0))), np.float32)
 
@@ -368,6 +373,8 @@ def begin(root: Path) -> signac.Project:
 def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ensemble:
     """Return a finished ensemble: the energies of every record, the positions of records ``k``, as far as they exist.
 
+    Imported records with boxes of their own are scaled to one box.
+
     Raises:
         ValueError: A run is not finished, or a held pressure gave every record a box of its own.
         DamagedFileError: A file cannot be read.
@@ -379,7 +386,10 @@ def load(root: Path, settings: Simulate, *, seed: int, k: Sequence[int]) -> Ense
             f"{len(missing)} of {len(folders)} runs are not finished, run {missing[0]} first: simulate them"
         )
     if k and settings.bath.P_start is not None:
-        raise ValueError("a held pressure gives every record its own box: an ensemble of positions has one")
+        raise ValueError(
+            "a held pressure gives every record its own box, and an ensemble has one: vitrify import --scale takes the "
+            "files thermal.gsd of its runs"
+        )
     tables = [folder.table() for folder in folders]
     mixture = settings.liquid
     known = [name for name in _SCALARS if name in tables[0]]
@@ -607,7 +617,7 @@ def _gsd_frame(name: str, record: Frame, settings: Simulate) -> gsd.hoomd.Frame:
         state = record.state
         scalars = {"T": record.T, "T_kinetic": state.temperature}
         scalars |= {} if record.energies is None else _named("e_pot", record.energies)
-        scalars |= {} if settings.bath.P_start is None else {"edge": state.edge}
+        scalars |= {"edge": state.edge} if settings.own_boxes else {}
     else:
         minimum = record.minimum
         assert minimum is not None

@@ -167,7 +167,10 @@ def run(
         OSError: The folder cannot be written, or the disk is full.
     """
     if study.simulate.bath.P_start is not None:
-        raise ValueError("simulate.schedule holds a pressure: every record has its own box; use vitrify simulate")
+        raise ValueError(
+            "simulate.schedule holds a pressure: every record has its own box; use vitrify simulate, and then "
+            "vitrify import --scale for the files thermal.gsd of the runs"
+        )
     settings = study.model_dump(mode="json")
     if finished(study, out):
         return dict(store.read_json(out / "results.json"))

@@ -1,7 +1,7 @@
 """Figures of the glass transition: the values of `vitrify.locate` in, one ``Figure`` out, as in `vitrify.figures`.
 
 A filled marker is a transition that the numbers support, an open one is not. Circles are read off structure, diamonds
-off the energy alone.
+off the energy alone, triangles off the volume.
 """
 
 __all__ = ["rate_figure", "tg_figure"]
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vitrify.figures import _BLUE, _ENERGY_LABEL, _GREEN, _GREY, _INK, _RED, _SMALL, _T_LABEL, _TEXT, _style, _symbols
-from vitrify.locate import label
+from vitrify.locate import VOLUME, label
 
 Values = Mapping[str, Any]
 
@@ -26,6 +26,7 @@ _INDICATOR_LABELS = {
     "prediction": r"$d\langle\hat T\rangle/dT - 1$",
     "divergence": r"divergence of $\langle p\rangle$ ($k_B/\epsilon_{AA}$)",
 }
+_CURVES = {"e_is": ("$e_{IS}$", _ENERGY_LABEL), "volume": ("$v$", r"volume per particle $v$ ($\sigma_{AA}^d$)")}
 _ENERGY_ALONE = "e_is"
 _LOOKS = {
     "descriptors": (_GREEN, "-", "o", "classifier of structure"),
@@ -34,28 +35,33 @@ _LOOKS = {
 
 
 def tg_figure(values: Values) -> Figure:
-    """Return the cooling curve with its fits, Tg by every method beside it, and the indicators below.
+    """Return the cooling curve with its fits, that of the volume, Tg by every method, and the indicators below.
 
     Args:
-        values: ``T``, ``mean``, ``se``, ``rows``, ``smooth`` and ``lines`` of `vitrify.locate.as_values`, and
+        values: ``T``, ``mean``, ``se``, ``rows``, ``smooth`` and ``lines`` of `vitrify.locate.as_values`; ``of``, what
+            the curve is of, ``e_is`` if not said, and ``volume``, the curve of the volume, if there are both; and
             ``indicators``: by what the classifier was shown, then by name.
     """
-    kinds = values.get("indicators", {})
-    shown = [row for row in values["rows"] if row["Tg"] is not None]
+    kinds, curves = values.get("indicators", {}), [one for one in (values, values.get("volume")) if one is not None]
+    shown, letters = [row for row in values["rows"] if row["Tg"] is not None], iter("abcdefg")
     top = max(3.1, 0.2 * len(shown) + 0.9)
-    figure = Figure(figsize=(8.2, top + (2.6 if kinds else 0.0)), layout="constrained")
+    figure = Figure(figsize=(4.6 + 3.6 * len(curves), top + (2.6 if kinds else 0.0)), layout="constrained")
     above: Any = figure
     if kinds:
         above, below = figure.subfigures(2, 1, height_ratios=(top, 2.6))  # type: ignore[misc]
-    curve, forest = above.subplots(1, 2, width_ratios=(1.25, 1))
-    _draw_curve(curve, values, shown)
-    _draw_forest(forest, shown, values)
+    *axes, forest = above.subplots(1, len(curves) + 1, width_ratios=(1.25,) * len(curves) + (1,))
+    for ax, curve in zip(axes, curves, strict=True):
+        of = curve.get("of", "e_is")
+        _draw_curve(ax, curve, [row for row in shown if row["convention"].startswith(VOLUME) == (of == "volume")])
+        ax.set_title(f"({next(letters)})", fontsize=_TEXT, loc="left")
+    _draw_forest(forest, shown)
+    forest.set_title(f"({next(letters)}) {_counted(shown, values)}", fontsize=_TEXT, loc="left")
     if kinds:
         panels = below.subplots(1, len(_INDICATOR_LABELS), sharex=True)
         for ax, (name, label) in zip(panels, _INDICATOR_LABELS.items(), strict=True):
             _draw_indicator(ax, {kind: of[name] for kind, of in kinds.items()})
             ax.set_ylabel(label, fontsize=_TEXT)
-            ax.set_title(f"({'cde'[list(_INDICATOR_LABELS).index(name)]}) {name}", fontsize=_TEXT, loc="left")
+            ax.set_title(f"({next(letters)}) {name}", fontsize=_TEXT, loc="left")
         n_runs = shown[0]["n_runs"] if shown else None
         below.legend(handles=_key(n_runs), loc="outside lower center", ncols=4, fontsize=_SMALL, frameon=False)
     return figure
@@ -141,7 +147,7 @@ def _draw_curve(ax: Axes, values: Values, shown: Sequence[Values]) -> None:
     T, mean = np.array(values["T"]), np.array(values["mean"])
     order = np.argsort(T)
     T, mean = T[order], mean[order]
-    dense = len(T) > 30
+    dense, (symbol, words) = len(T) > 30, _CURVES[values.get("of", "e_is")]
     if values["se"] is not None:
         se = np.array(values["se"])[order]
         ax.fill_between(T, mean - se, mean + se, color=_GREY, alpha=0.3, lw=0)
@@ -151,7 +157,7 @@ def _draw_curve(ax: Axes, values: Values, shown: Sequence[Values]) -> None:
         ".",
         ms=2.5 if dense else 5,
         color=_GREY,
-        label="mean $e_{IS}$" + ("" if values["se"] is None else " ± s.e."),
+        label=f"mean {symbol}" + ("" if values["se"] is None else " ± s.e."),
     )
     if values["lines"] is not None:
         lines = values["lines"]
@@ -165,13 +171,12 @@ def _draw_curve(ax: Axes, values: Values, shown: Sequence[Values]) -> None:
             ax.plot(row["Tg"], np.interp(row["Tg"], T, mean), ls="", ms=4.5, zorder=4, **look)
     reach = np.ptp(mean)
     ax.set_ylim(mean.min() - 0.08 * reach, mean.max() + 0.3 * reach)  # room for the legend
-    ax.set_title("(a)", fontsize=_TEXT, loc="left")
     ax.set_xlabel(_T_LABEL, fontsize=_TEXT)
-    ax.set_ylabel(_ENERGY_LABEL, fontsize=_TEXT)
+    ax.set_ylabel(words, fontsize=_TEXT)
     ax.legend(fontsize=_SMALL, frameon=False, loc="upper left")
 
 
-def _draw_forest(ax: Axes, shown: Sequence[Values], values: Values) -> None:
+def _draw_forest(ax: Axes, shown: Sequence[Values]) -> None:
     _style(ax)
     for place, row in enumerate(shown):
         look = _look(row)
@@ -185,8 +190,11 @@ def _draw_forest(ax: Axes, shown: Sequence[Values], values: Values) -> None:
     n_runs = shown[0]["n_runs"] if shown else None
     from_what = "over runs" if n_runs else "from residuals"
     ax.set_xlabel(f"{_TG_LABEL}, 95% interval {from_what}", fontsize=_TEXT)
-    counted = f", {n_runs} runs" if n_runs else f", {len(values['T'])} records"
-    ax.set_title(f"(b) filled: supported{counted}", fontsize=_TEXT, loc="left")
+
+
+def _counted(shown: Sequence[Values], values: Values) -> str:
+    n_runs = shown[0]["n_runs"] if shown else None
+    return "filled: supported, " + (f"{n_runs} runs" if n_runs else f"{len(values['T'])} records")
 
 
 def _look(row: Values) -> dict[str, Any]:
@@ -194,7 +202,8 @@ def _look(row: Values) -> dict[str, Any]:
     if row["method"] in _INDICATOR_LABELS:
         colour, marker = (_RED, "D") if row["convention"].startswith("e_IS") else (_GREEN, "o")
     else:
-        colour, marker = _BLUE if row["method"] == "smooth branches" else _INK, "s"
+        colour = _BLUE if row["method"] == "smooth branches" else _INK
+        marker = "^" if row["convention"].startswith(VOLUME) else "s"
     return {"color": colour, "marker": marker, "mfc": colour if row["found"] else "white"}
 
 

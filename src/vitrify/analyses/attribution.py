@@ -93,7 +93,8 @@ def attribute(
     everything = workbench.data(chosen, out, asked, n_workers=n_workers, progress=progress)
     parts = split(chosen)
     trains, tests = everything.of_runs(parts.train), everything.of_runs(parts.test[: max(n_runs, 2)])
-    fields = _fields(tests, chosen.simulate.liquid)
+    # the energy of a particle would be that of another density where boxes are scaled
+    fields = _fields(tests, None if chosen.simulate.own_boxes else chosen.simulate.liquid)
     entries, seen = [], []
     for place, training in enumerate(trainings):
         progress("attribute", place, len(trainings))

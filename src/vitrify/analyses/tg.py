@@ -3,6 +3,9 @@
 The classifier is shown inherent structures, each as the means and the standard deviations, over the particles of each
 species, of their descriptors. Thermal configurations would show it the bath: their bonds vibrate with the temperature,
 so that every record is told from its neighbours and nothing is learnt of structure.
+
+Where records have boxes of their own the volume per particle is a second curve, or the only one if no energies are
+known.
 """
 
 __all__ = ["compute", "section"]
@@ -26,6 +29,7 @@ from vitrify.transition_figures import tg_figure
 
 _N_TEMPERATURES = 24
 _N_SHUFFLES = 20  # then a peak above all of them has p < 0.05
+_CURVES = {"e_is": "mean unshifted inherent-structure energy", "volume": "mean volume per particle"}
 _SHOWN = {"descriptors": "structure", "e_is": "e_IS alone"}
 
 
@@ -41,30 +45,37 @@ def compute(
         progress: Told the classifiers fitted.
 
     Returns:
-        What `vitrify.locate.as_values` returns, with ``indicators`` (by what the classifier was shown, then by name),
-        ``n_runs``, ``n_particles`` and ``cooling_steps``, 0 if unknown; without ``rows`` if the study is neither of a
-        cooling nor of imported records with energies.
+        What `vitrify.locate.as_values` returns of the curve that ``of`` names, ``e_is`` or ``volume``, with
+        ``indicators`` (by what the classifier was shown, then by name), ``n_runs``, ``n_particles`` and
+        ``cooling_steps``, 0 if unknown; ``volume`` is the curve of the volume beside that of the energy, if both are
+        known. Without ``rows`` if the study is neither of a cooling nor of imported records with energies or boxes of
+        their own.
     """
     del n_workers
-    course = chosen.simulate.cool or chosen.simulate.imported
-    if course is None or not chosen.simulate.liquid.has_potential:
-        return {"protocol": chosen.simulate.protocol, "rows": []}
+    simulate = chosen.simulate
+    course, known = simulate.cool or simulate.imported, simulate.liquid.has_potential
+    if course is None or not (known or simulate.own_boxes):
+        return {"protocol": simulate.protocol, "rows": []}
     n_frames = chosen.simulate.bath.n_frames
     k = np.unique(np.linspace(1, n_frames, min(_N_TEMPERATURES, n_frames)).round().astype(int))
-    ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=tuple(k.tolist()))
-    e_is = ensemble.energy("e_is")
-    mean, se = mean_curve(e_is)
-    located = locate.of_runs(ensemble.T, e_is, seed=chosen.seed)
-    values = locate.as_values(located, ensemble.T, mean, se)
-    n_runs = ensemble.n_runs
+    ensemble = store.load(out / "data", simulate, seed=chosen.seed, k=tuple(k.tolist()) if known else ())
+    values: dict[str, Any] = {"rows": []}
+    volume, n_runs = ensemble.volume, ensemble.n_runs
+    if volume is not None:
+        values = _curve("volume", ensemble.T, volume, locate.of_volumes(ensemble.T, volume, seed=chosen.seed))
+    if known:
+        e_is = ensemble.energy("e_is")
+        beside, values = values, _curve("e_is", ensemble.T, e_is, locate.of_runs(ensemble.T, e_is, seed=chosen.seed))
+        values["rows"] += beside["rows"]
+        values |= {} if volume is None else {"volume": beside}
     values |= {
-        "protocol": chosen.simulate.protocol,
+        "protocol": simulate.protocol,
         "indicators": {},
         "n_runs": n_runs,
-        "n_particles": chosen.simulate.n_particles,
-        "cooling_steps": 0 if chosen.simulate.cool is None else chosen.simulate.cool.n_steps,
+        "n_particles": simulate.n_particles,
+        "cooling_steps": 0 if simulate.cool is None else simulate.cool.n_steps,
     }
-    if len(k) < 6 or n_runs < 3:
+    if len(k) < 6 or n_runs < 3 or not known:
         return values
     shown = {"descriptors": described(ensemble), "e_is": e_is[:, k - 1, None]}
     for place, (name, features) in enumerate(shown.items()):
@@ -78,6 +89,11 @@ def compute(
         values["indicators"][name] = {one: _plain(indicator) for one, indicator in found.items()}
         values["rows"] += [asdict(row) for row in locate.indicator_rows(found, what=_SHOWN[name], n_runs=n_runs)]
     return values
+
+
+def _curve(of: str, T: np.ndarray, curves: np.ndarray, located: locate.Located) -> dict[str, Any]:
+    """Return what is located on the mean of the curves of all runs, as JSON can hold it."""
+    return locate.as_values(located, T, *mean_curve(curves)) | {"of": of}
 
 
 def described(ensemble: Ensemble) -> Float[np.ndarray, "r m f"]:
@@ -102,16 +118,17 @@ def section(values: dict[str, Any]) -> report.Section:
     if not values["rows"]:
         words = f"A transition is located on a cooling; this study's bath follows simulate.{values['protocol']}."
         if values["protocol"] == "imported":
-            words = f"A transition is located on a curve of energies, and there are none: {NO_POTENTIAL}."
+            words = (
+                "A transition is located on a curve of energies or of volumes. All records have one box, and there are "
+                f"no energies: {NO_POTENTIAL}."
+            )
         return report.Section(anchor="transition", title=title, sentences=[words])
     drawing = report.Drawing(
         name="tg_methods",
         draw=tg_figure,
         values=(values,),
         data=_columns(values),
-        caption="(a) Mean unshifted inherent-structure energy, two lines and the smooth fit; supported Tg are marked. "
-        "(b) Tg by every method. (c-e) Indicators of a classifier shown inherent structures, between neighbouring "
-        "temperatures; grey: temperatures shuffled within each run.",
+        caption=_caption(values),
     )
     table = report.Table(
         title=f"Tg by every method, {values['n_runs']} runs",
@@ -166,20 +183,40 @@ def _plain(indicator: indicators.Indicator) -> dict[str, Any]:
     }
 
 
+def _caption(values: dict[str, Any]) -> str:
+    panels = iter("abcdefg")
+    said = [
+        f"({next(panels)}) {_CURVES[curve['of']].capitalize()}, two lines and the smooth fit; supported Tg are marked."
+        for curve in (values, values.get("volume"))
+        if curve is not None
+    ]
+    said.append(f"({next(panels)}) Tg by every method.")
+    if values["indicators"]:
+        first, _, last = next(panels), next(panels), next(panels)
+        said.append(
+            f"({first}-{last}) Indicators of a classifier shown inherent structures, between neighbouring "
+            "temperatures; grey: temperatures shuffled within each run."
+        )
+    return " ".join(said)
+
+
 def _sentences(values: dict[str, Any]) -> list[str]:
     fits = [row for row in values["rows"] if row["method"] not in indicators.INDICATORS]
-    return [_of_curve(fits), *_of_indicators(values)]
+    of_volume = [row for row in fits if row["convention"].startswith(locate.VOLUME)]
+    of_energy = [row for row in fits if row not in of_volume]
+    curves = (("the cooling curve", of_energy), ("the volume", of_volume))
+    return [*(_of_curve(name, rows) for name, rows in curves if rows), *_of_indicators(values)]
 
 
-def _of_curve(rows: list[dict[str, Any]]) -> str:
+def _of_curve(name: str, rows: list[dict[str, Any]]) -> str:
     covered = [row for row in rows if row["Tg"] is not None]
     found = [row["Tg"] for row in covered if row["found"]]
     if not found:
-        return f"No transition is located on the cooling curve: none of {len(covered)} fits supports one."
+        return f"No transition is located on {name}: none of {len(covered)} fits supports one."
     if len(found) == 1:
-        return f"One of {len(covered)} fits of the cooling curve supports a transition, at Tg = {found[0]:.3f}."
+        return f"One of {len(covered)} fits of {name} supports a transition, at Tg = {found[0]:.3f}."
     return (
-        f"{len(found)} of {len(covered)} fits of the cooling curve support a transition, at Tg from "
+        f"{len(found)} of {len(covered)} fits of {name} support a transition, at Tg from "
         f"{min(found):.3f} to {max(found):.3f}."
     )
 
@@ -202,7 +239,8 @@ def _of_indicators(values: dict[str, Any]) -> list[str]:
                 said.append(f"by {_listed(names)}, {words}")
         if said:
             sentences.append(f"Of one classifier shown {what}, {values['n_runs']} runs: {'; '.join(said)}.")
-    lines = [row["high"] for row in values["rows"] if row["found"] and row["method"].endswith(("lines", "line"))]
+    of_energy = [row for row in values["rows"] if not row["convention"].startswith(locate.VOLUME)]
+    lines = [row["high"] for row in of_energy if row["found"] and row["method"].endswith(("lines", "line"))]
     above = [one["Tg_low"] for one in values["indicators"].get("descriptors", {}).values() if one["found"]]
     if lines and above and min(above) > max(lines):
         sentences.append(
@@ -217,7 +255,11 @@ def _listed(names: list[str]) -> str:
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
-    columns = {"T": values["T"], "e_is_unshifted": values["mean"], "se": values["se"]}
+    columns = {"T": values["T"]}
+    for curve in (values, values.get("volume")):
+        if curve is not None:
+            name = {"e_is": "e_is_unshifted", "volume": "volume"}[curve["of"]]
+            columns |= {name: curve["mean"], f"{name} se": curve["se"]}
     columns |= {name: [row[name] for row in values["rows"]] for name in ("method", "convention", "Tg", "low", "high")}
     columns["supported"] = [row["found"] for row in values["rows"]]
     for kind, found in values["indicators"].items():

@@ -44,6 +44,8 @@ def _import(words: list[str]) -> None:
         """Label of all files: the cooling rate."""
         every: int = 0
         """Take each frame whose number is a multiple; 0 takes the last frame of each file."""
+        scale: bool = False
+        """Records have boxes of their own, as at a held pressure: positions are scaled to the mean box."""
         species: tuple[str, ...] = ()
         """Names of A, B, ... in the files; by default in the order of the names."""
         cell: tuple[float, ...] = ()
@@ -78,7 +80,7 @@ def _import(words: list[str]) -> None:
     units = imported.Units(style=given.units, sigma=given.sigma, epsilon=given.epsilon)
     potential = _pair_style(given)
     of = mixture if isinstance(mixture, Mixture) else imported.material(sources, told, units, potential)
-    choice = imported.Choice(told=told, mixture=of, units=units, every=given.every)
+    choice = imported.Choice(told=told, mixture=of, units=units, every=given.every, scaled=given.scale)
     _show(imported.survey(sources, choice))
     if not given.yes:
         _ask()
