@@ -130,6 +130,18 @@ def test_the_figures_paint_glass_blue_and_mark_the_dead(values):
     assert len(bond_attention_map(mpnn, radius).axes[0].collections) == 2
 
 
+def test_every_species_has_a_rim_and_a_name(values):
+    entry = values["networks"][1]
+    shown = entry["shown"]["glass"]
+    three = {name: shown | {"species": [0] * 20 + [1] * 20 + [2] * 24} for name in ("glass", "liquid")}
+    figure = attribution_maps([entry | {"shown": three}], (0.5, 0.4, 0.4))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B", "C"]
+    edges = figure.axes[0].collections[0].get_edgecolor()
+    assert len(np.unique(edges, axis=0)) == 3
+    pair = attribution_maps([entry], values["radius"]).legends[0]
+    assert [text.get_text() for text in pair.get_texts()] == ["A (majority)", "B"]
+
+
 def test_a_verdict_follows_from_the_numbers(values):
     entry = values["networks"][0]
     learnt = attribution_section.section({**values, "networks": [entry | {"randomised": [0.1, -0.1]}]}).sentences

@@ -186,7 +186,19 @@ def test_several_sizes_are_checked_against_each_other(tmp_path, capsys):
     files = [written(tmp_path / f"{place}.dat", RAMP, curve) for place, curve in enumerate(curves)]
     checks = {one["name"]: one for one in said(capsys, "tg", *files, "--sizes", "400", "1600")["size"]}
     assert {"smooth branches", "least squares 0.05-0.25 | 0.5-0.8"} <= set(checks)
-    assert all(0 <= one["p"] <= 1 and "N = 400 to 1600" in one["sentence"] for one in checks.values())
+    assert all(0 <= one["p"] <= one["p_holm"] <= 1 for one in checks.values())
+    assert all("N = 400 to 1600" in one["sentence"] for one in checks.values())
+
+
+def test_checks_of_the_size_made_together_are_corrected_together():
+    n = np.array([400.0, 1600.0])
+    apart = [locate.size_check(n, np.array([0.4, T]), n * 0 + 0.39, n * 0 + 0.41) for T in (0.416, 0.402, 0.41)]
+    alone, three = apart[0], locate.size_checks(apart)
+    assert alone.p < 0.05
+    assert alone.sentence.startswith(f"Tg depends on the size (N = 400 to 1600, p = {alone.p:.2g});")
+    assert three[0].p_holm == pytest.approx(3 * alone.p)
+    assert three[0].sentence.startswith("Tg does not depend on the size within the intervals (N = 400 to 1600, p = 0.0")
+    assert f", Holm's {3 * alone.p:.2g});" in three[0].sentence
 
 
 def test_curves_that_differ_in_cooling_and_size_are_grouped_by_the_other(tmp_path, capsys):

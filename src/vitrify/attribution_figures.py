@@ -1,7 +1,8 @@
 """Figures of what a network sees: values in, one ``Figure`` out, in the style of `vitrify.figures`.
 
 Blue adds to the logit of a glass and red to that of a liquid, on a scale whose lightness is symmetric about zero.
-Particles are discs of their own diameter; those of B have a dark rim. Images of the periodic box fill its edges.
+Particles are discs of their own diameter; those of B have a dark rim, those of C and the species after it a rim of a
+colour. Images of the periodic box fill its edges.
 """
 
 __all__ = ["attribution_maps", "beside_the_input", "bond_attention_map", "channel_maps", "correlations"]
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from vitrify.figures import _BLUE, _GREY, _INK, _RED, _SMALL, _TEXT, MODEL_NAMES, _coloured, _style
+from vitrify.figures import _BLUE, _GREEN, _GREY, _INK, _RED, _SMALL, _TEXT, MODEL_NAMES, _coloured, _style
 from vitrify.local_order import FIELDS
 from vitrify.models import CNN
 from vitrify.system import Configuration, minimum_image, wrap
@@ -32,6 +33,7 @@ _CLASSES = ("glass", "liquid")
 _COLOURS = "RdBu"
 _FRACTION = 0.05  # of the particles that are highlighted at each end
 _PALE = "#E4E4E4"
+_RIMS = ("none", _INK, _GREEN, "#8A4FA3", "#A0661B", "#5B7F95")
 
 
 def attribution_maps(networks: Sequence[Entry], radius: Sequence[float]) -> Figure:
@@ -55,7 +57,8 @@ def attribution_maps(networks: Sequence[Entry], radius: Sequence[float]) -> Figu
         bar.set_label(f"added to the logit (baseline {entry['baseline']:+.1f})", fontsize=_TEXT)
         bar.ax.tick_params(labelsize=_SMALL)
         bar.outline.set_linewidth(0.6)
-    figure.legend(handles=_species_key(), loc="outside lower center", ncols=2, fontsize=_SMALL, frameon=False)
+    keys = _species_key(len(radius))
+    figure.legend(handles=keys, loc="outside lower center", ncols=min(6, len(keys)), fontsize=_SMALL, frameon=False)
     return figure
 
 
@@ -82,9 +85,9 @@ def beside_the_input(entry: Entry, radius: Sequence[float]) -> Figure:
     keys = [
         Patch(fc=_BLUE, label=f"most glassy {_FRACTION:.0%}"),
         Patch(fc=_RED, label=f"least glassy {_FRACTION:.0%}"),
-        *_species_key(),
+        *_species_key(len(radius)),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=4, fontsize=_SMALL, frameon=False)
+    figure.legend(handles=keys, loc="outside lower center", ncols=min(6, len(keys)), fontsize=_SMALL, frameon=False)
     return figure
 
 
@@ -155,7 +158,7 @@ def bond_attention_map(entry: Entry, radius: Sequence[float]) -> Figure:
     for ax, name in zip(axes, _CLASSES, strict=True):
         shown, bonds = entry["shown"][name], entry["bonds"][name]
         species = np.array(shown["species"])
-        _discs(ax, shown, [0.45 * size for size in radius], colours=np.where(species == 1, "white", "#C4C4C4"))
+        _discs(ax, shown, [0.45 * size for size in radius], colours=np.where(species > 0, "white", "#C4C4C4"))
         _bonds(ax, shown, np.array(bonds["neighbours"]), np.array(bonds["attention"]), top)
         ax.set_title(f"{name}, logit {shown['logit']:+.1f}", fontsize=_TEXT, loc="left")
     scale = ScalarMappable(norm=Normalize(0, top), cmap="viridis_r")
@@ -163,11 +166,10 @@ def bond_attention_map(entry: Entry, radius: Sequence[float]) -> Figure:
     bar.set_label("attention to the bond (mean 1)", fontsize=_TEXT)
     bar.ax.tick_params(labelsize=_SMALL)
     keys = [
-        Line2D([], [], ls="", marker="o", ms=5, mfc="#C4C4C4", mec="none", label="A (majority)"),
-        Line2D([], [], ls="", marker="o", ms=5, mfc="white", mec=_INK, mew=0.6, label="B"),
+        *_species_key(len(radius), fills=("#C4C4C4", "white")),
         Line2D([], [], color=_INK, lw=2, label="half of the bond, at the particle that hears"),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=_SMALL, frameon=False)
+    figure.legend(handles=keys, loc="outside lower center", ncols=min(6, len(keys)), fontsize=_SMALL, frameon=False)
     return figure
 
 
@@ -179,9 +181,17 @@ def _scale(limit: float) -> ScalarMappable:
     return ScalarMappable(norm=Normalize(-limit, limit), cmap=_COLOURS)
 
 
-def _species_key() -> list[Line2D]:
-    rims = (("A (majority)", "none"), ("B", _INK))
-    return [Line2D([], [], ls="", marker="o", ms=6, mfc=_PALE, mec=rim, mew=0.9, label=label) for label, rim in rims]
+def _species_key(n_species: int, fills: tuple[str, str] = (_PALE, _PALE)) -> list[Line2D]:
+    """Return how each species is drawn, A filled with the first colour and all others with the second."""
+    names = ["A (majority)", "B"] if n_species == 2 else [chr(ord("A") + place) for place in range(n_species)]
+    return [
+        Line2D([], [], ls="", marker="o", ms=6, mfc=fills[min(place, 1)], mec=_rim(place), mew=0.9, label=name)
+        for place, name in enumerate(names)
+    ]
+
+
+def _rim(species: int) -> str:
+    return _RIMS[species] if species < len(_RIMS) else _RIMS[2 + (species - 2) % (len(_RIMS) - 2)]
 
 
 def _bare(ax: Axes) -> None:
@@ -210,7 +220,7 @@ def _discs(ax: Axes, shown: Entry, radius: Sequence[float], *, colours: Any) -> 
     box, species = np.array(shown["box"]), np.array(shown["species"])
     places, who = _images(np.array(shown["positions"]), box, max(radius))
     size = 2 * np.array(radius)[species[who]]
-    rims = np.where(species[who] == 1, _INK, "none")
+    rims = np.array([_rim(place) for place in range(len(radius))])[species[who]]
     discs = EllipseCollection(
         size,
         size,
@@ -276,7 +286,7 @@ def _input(ax: Axes, entry: Entry, shown: Entry, radius: Sequence[float]) -> Non
         ax.imshow(log_picture(shown_to_it, pixels=entry["settings"]["pixels"]), extent=extent, interpolation="nearest")
     else:
         small = [0.45 * size for size in radius]
-        _discs(ax, shown, small, colours=np.where(species == 1, "#4C6FD9", "#FFC04D"))
+        _discs(ax, shown, small, colours=np.where(species > 0, "#4C6FD9", "#FFC04D"))
         if entry["model"] == "mpnn":
             graph = Graph.model_validate(entry["settings"]["view"])
             neighbours, _, _ = graph(positions[None].astype(np.float32), species, box)

@@ -550,7 +550,7 @@ def _study(settings: Simulate, name: str, classes: dict[str, list[int]]) -> str:
     liquids = classes["liquid"]
     chosen = sorted({liquids[round(place)] for place in np.linspace(0, len(liquids) - 1, min(5, len(liquids)))})
     control = classes["glass"][-3:-1] if len(classes["glass"]) > 2 else []
-    kinds = ["cnn", "mpnn"] if settings.liquid.dimension == 2 else ["mpnn"]
+    kinds = ["cnn" if settings.liquid.dimension == 2 else "cnn3d", "mpnn"]
     known, scaled = settings.liquid.has_potential, "\nscaled = true" if course.scaled else ""
     shown = "" if known else 'inputs = ["thermal"]\nbaselines = ["g_r", "descriptors"]\n'
     text = f"""# Written by vitrify import: change what you like below [simulate.imported].

@@ -23,9 +23,10 @@ __all__ = [
     "of_volumes",
     "rate_line",
     "size_check",
+    "size_checks",
 ]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from jaxtyping import Float
 
 from vitrify.branches import MIN_RECORDS, SmoothFit, block_draws, smooth_fit
 from vitrify.indicators import Indicator
+from vitrify.scores import holm
 from vitrify.system import stream
 from vitrify.transition import (
     CONVENTIONS,
@@ -296,13 +298,35 @@ class SizeCheck:
         infinite: Tg of an infinite system, from a line against 1 / N.
         slope: The line's slope.
         p: Chance of differences as large as these between sizes that agree.
-        sentence: What it says, in words.
+        p_holm: The same, corrected for the number of checks made together.
+        between: The smallest and the largest system.
     """
 
     infinite: float
     slope: float
     p: float
-    sentence: str
+    p_holm: float
+    between: tuple[float, float]
+
+    @property
+    def sentence(self) -> str:
+        """What it says, in words."""
+        said = "depends on the size"
+        if self.p_holm >= _SIGNIFICANT:
+            said = "does not depend on the size within the intervals"
+        several = "" if self.p == self.p_holm else f", Holm's {self.p_holm:.2g}"
+        sizes = "{:.0f} to {:.0f}".format(*self.between)
+        return f"Tg {said} (N = {sizes}, p = {self.p:.2g}{several}); a line against 1 / N leads to {self.infinite:.4f}."
+
+
+def size_checks(checks: Sequence[SizeCheck]) -> list[SizeCheck]:
+    """Return the checks of several methods as one family, the p of each corrected by Holm's method.
+
+    Args:
+        checks: What `size_check` returned for each method.
+    """
+    corrected = holm(np.array([check.p for check in checks], float)).tolist()
+    return [replace(check, p_holm=p) for check, p in zip(checks, corrected, strict=True)]
 
 
 def size_check(
@@ -332,10 +356,8 @@ def size_check(
     mean = np.average(Tg, weights=error**-2)
     p = float(stats.chi2.sf((((Tg - mean) / error) ** 2).sum(), len(Tg) - 1))
     slope, infinite = (float(c) for c in np.polyfit(1 / n_particles, Tg, 1, w=1 / error))
-    said = "depends on the size" if p < _SIGNIFICANT else "does not depend on the size within the intervals"
-    sizes = f"{n_particles.min():.0f} to {n_particles.max():.0f}"
-    words = f"Tg {said} (N = {sizes}, p = {p:.2g}); a line against 1 / N leads to {infinite:.4f}."
-    return SizeCheck(infinite=infinite, slope=slope, p=p, sentence=words)
+    between = float(n_particles.min()), float(n_particles.max())
+    return SizeCheck(infinite=infinite, slope=slope, p=p, p_holm=p, between=between)
 
 
 def _is_long(T: Float[np.ndarray, " t"]) -> bool:

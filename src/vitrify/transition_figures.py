@@ -75,7 +75,7 @@ def rate_figure(lines: Sequence[Values], checks: Sequence[Values] = ()) -> Figur
             a ``rate``, ``Tg``, ``Tg_low`` and ``Tg_high``, and ``slope``, ``low``, ``high`` and ``intercept`` of the
             line.
         checks: For each method and rate its ``name``, ``sizes``, ``Tg``, ``Tg_low`` and ``Tg_high``, and ``infinite``,
-            ``slope`` and ``p`` of the line against 1 / N.
+            ``slope`` and ``p_holm`` of the line against 1 / N.
     """
     panels = [(drawn, each) for drawn, each in ((_against_rate, lines), (_against_size, checks)) if each]
     longest = max((len(each) for _, each in panels), default=0)
@@ -110,7 +110,9 @@ def _against_rate(ax: Axes, lines: Sequence[Values]) -> None:
 
 def _against_size(ax: Axes, checks: Sequence[Values]) -> None:
     for place, check in enumerate(checks):
-        said = f"{_symbols(check['name'])}: {check['infinite']:.3f} at $N = \\infty$, all alike p = {check['p']:.2g}"
+        said = (
+            f"{_symbols(check['name'])}: {check['infinite']:.3f} at $N = \\infty$, all alike p = {check['p_holm']:.2g}"
+        )
         colour = _points(ax, check["sizes"], check, (place, len(checks)), said)
         at = np.geomspace(min(check["sizes"]), max(check["sizes"]), 50)
         ax.plot(at, check["infinite"] + check["slope"] / at, lw=0.9, color=colour)

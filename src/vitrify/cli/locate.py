@@ -219,12 +219,15 @@ def _rates(found: Sequence[dict[str, Any]], cooling: str, sizes: str | None) -> 
 
 
 def _sizes(found: Sequence[dict[str, Any]], cooling: str | None, sizes: str) -> list[dict[str, Any]]:
-    """Return whether the sizes agree by every method, for each cooling of which there are several sizes."""
+    """Return whether the sizes agree by every method, for each cooling of which there are several sizes.
+
+    All are one family of questions.
+    """
     import numpy as np
 
-    from vitrify.locate import size_check
+    from vitrify.locate import size_check, size_checks
 
-    checks = []
+    asked, checks = [], []
     groups = _groups(found, cooling, sizes)
     for words, group in groups:
         values = [each[sizes] for each in group]
@@ -232,9 +235,12 @@ def _sizes(found: Sequence[dict[str, Any]], cooling: str | None, sizes: str) -> 
             Tg, low, high = _arrays(one)
             if np.isfinite(low + high).all() and (high > low).all():
                 name = one["name"] if len(groups) == 1 else f"{one['name']}, {words}"
-                check = size_check(np.array(values, float), Tg, low, high)
-                checks.append(one | {"name": name, "sizes": values} | asdict(check))
-    return checks
+                checks.append(size_check(np.array(values, float), Tg, low, high))
+                asked.append(one | {"name": name, "sizes": values})
+    return [
+        one | asdict(check) | {"sentence": check.sentence}
+        for one, check in zip(asked, size_checks(checks), strict=True)
+    ]
 
 
 def _groups(
