@@ -29,7 +29,6 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from vitrify import kernels
 from vitrify.material import Material
 from vitrify.potentials import Energies, Liquid, Mixture
 from vitrify.system import Configuration
@@ -172,7 +171,8 @@ def advance(
     )
 
     def run(work: "_Work") -> int:
-        return int(kernels.integrate(*work.system, work.lists, work.limit2, dt, every, bath, memory, noise, chi2))
+        lists = work.lists
+        return int(work.kernels.integrate(*work.system, lists, work.limit2, dt, every, bath, memory, noise, chi2))
 
     work, _ = _with_room(state, _skin(max(T_from, T_to)), run)
     after = work.state()
@@ -224,7 +224,7 @@ def minimise(state: State, fire: Fire) -> Minimum:
 
     def run(work: "_Work") -> int:
         return int(
-            kernels.minimise(
+            work.kernels.minimise(
                 *work.system,
                 work.lists,
                 work.limit2,
@@ -331,6 +331,9 @@ class _Work:
     """One system laid out for the kernels."""
 
     def __init__(self, state: State, skin: float, room: float) -> None:
+        from vitrify import kernels  # half a second to import, and who only reads states needs none of it
+
+        self.kernels = kernels
         mixture, edge = state.mixture, state.edge
         if not isinstance(mixture, Mixture):
             raise TypeError(f"{mixture.name} is run by {' or '.join(mixture.engines) or 'nothing'}: see vitrify.lammps")
@@ -409,7 +412,7 @@ class _Work:
 
     def prepare(self) -> bool:
         edges, positions, _, forces, n, n_A, grid, pairs = self.system
-        return bool(kernels.prepare(edges, positions, n, n_A, grid, pairs, self.lists, forces))
+        return bool(self.kernels.prepare(edges, positions, n, n_A, grid, pairs, self.lists, forces))
 
     def forces(self) -> np.ndarray:
         return self._in_order(self._forces)
@@ -421,5 +424,5 @@ class _Work:
 
     def energies(self) -> Energies:
         edges, positions, _, _, n, n_A, _, pairs = self.system
-        unshifted, shifted = kernels.energy(edges, positions, n, n_A, pairs, self.lists)
+        unshifted, shifted = self.kernels.energy(edges, positions, n, n_A, pairs, self.lists)
         return Energies(unshifted=float(unshifted / n), shifted=float(shifted / n))

@@ -35,6 +35,7 @@ __all__ = [
 import contextlib
 import errno
 import functools
+import hashlib
 import io
 import json
 import os
@@ -445,10 +446,20 @@ def seconds(root: Path, settings: Simulate, *, seed: int, runs: Iterable[int] | 
 
 
 def _names(settings: Simulate, *, seed: int, runs: Iterable[int]) -> Iterator[tuple[int, str]]:
-    """Yield the name of the folder of each run as signac gives it, a hundred times faster than by opening it."""
+    """Yield the name of the folder of each run as signac gives it, hundreds of times faster than by opening it.
+
+    The name is the MD5 of the settings as sorted JSON, in which one number differs from run to run.
+    """
     named = _statepoint(settings, seed=seed, run=0)
-    for run in runs:
-        yield run, signac.job.calc_id(named | {"run": run})
+    before, here, after = json.dumps(named, sort_keys=True).partition('"run": ')
+
+    def name(run: int) -> str:
+        text = f"{before}{here}{run}{after.removeprefix('0')}"
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    if name(0) != signac.job.calc_id(named):
+        raise RuntimeError(f"signac {signac.__version__} names runs otherwise than 2.x does: install signac<3")
+    yield from ((run, name(run)) for run in runs)
 
 
 def _n_kept(folder: Path) -> int:
