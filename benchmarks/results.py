@@ -1,9 +1,9 @@
 """The reference benchmark: run and analyse the shipped study ``benchmark``, and write its tables into the docs.
 
-A second call only writes. Interrupted, the same command goes on.
+A second call only writes. Interrupted, the same command goes on. ``--only folds`` needs no more than the slow cooling.
 """
 
-__all__ = ["table", "tested_once", "words", "write"]
+__all__ = ["table", "tested_once", "words", "write", "write_folds"]
 
 import argparse
 import shutil
@@ -16,10 +16,11 @@ from vitrify import analyses, parallel, study, workbench
 from vitrify.cli.words import Progressing
 from vitrify.report import Section, name_of_model
 from vitrify.scores import corrected
-from vitrify.settings import named
+from vitrify.settings import Study, named
 
 _DOCS = Path(__file__).parents[1] / "docs"
-_MARK = "<!-- table -->"
+_MARK, _FOLDS_MARK = "<!-- table -->", "<!-- folds -->"
+_PARTS = ("tables", "folds")
 _ANALYSES = ("tg", "energy", "transfer", "structure")
 _LONGEST = 40  # rows; a longer table is in the report
 _FOLDED = ((140, 155, 160), (0,))  # records whose runs are all tested, as families of questions; 0 is the equal energy
@@ -101,24 +102,16 @@ def words(section: Section) -> list[str]:
     return lines
 
 
-def write(
-    results: dict[str, Any],
-    out: Path,
-    docs: Path = _DOCS,
-    *,
-    folded: Sequence[str] = (),
-    sections: Sequence[Section] = (),
-) -> None:
-    """Write the tables after the mark in ``docs/benchmark.md``, and the figure beside the others.
+def write(results: dict[str, Any], out: Path, docs: Path = _DOCS, *, sections: Sequence[Section] = ()) -> None:
+    """Write the tables between the marks in ``docs/benchmark.md``, and the figure beside the others.
 
     Args:
         results: The contents of ``results.json``.
         out: Folder of the study.
         docs: Folder of the documentation.
-        folded: Lines about the runs that were all tested.
         sections: Its analyses.
     """
-    lines = [_MARK, ""]
+    lines = [""]
     for name in ("inherent", "thermal"):
         rows = [row for row in results["classification"] if row["input"] == name]
         for k in sorted({row["test_k"] for row in rows if not row["control"]}):
@@ -128,14 +121,21 @@ def write(
         lines += [f"## {name.capitalize()}, equal energy", "", *table(equal), ""]
         same = [row for row in rows if row["control"] and row["train_k"] == row["glass_k"]]
         lines += [f"## {name.capitalize()}, same class", "", *table(same), ""]
-    if folded:
-        lines += ["## Every run tested once", "", *folded]
     lines += ["## What the numbers support", "", *(f"- {sentence}" for sentence in results["conclusions"]), ""]
     lines += [line for section in sections for line in words(section)]
     page = docs / "benchmark.md"
-    before = page.read_text("utf-8").partition(_MARK)[0]
-    page.write_text(before + "\n".join(lines), encoding="utf-8")
+    before, _, after = page.read_text("utf-8").partition(_MARK)
+    _, mark, after = after.partition(_FOLDS_MARK)
+    page.write_text(before + _MARK + "\n" + "\n".join(lines) + f"\n{mark}{after}", encoding="utf-8")
     shutil.copyfile(out / "figures" / "progress.png", docs / "img" / "benchmark.png")
+
+
+def write_folds(lines: Sequence[str], docs: Path = _DOCS) -> None:
+    """Write what `tested_once` said after the last mark in ``docs/benchmark.md``."""
+    page = docs / "benchmark.md"
+    before = page.read_text("utf-8").partition(_FOLDS_MARK)[0]
+    text = "\n".join(["", "## Every run tested once", "", *lines])
+    page.write_text(f"{before}{_FOLDS_MARK}\n{text}", encoding="utf-8")
 
 
 def _range(estimate: dict[str, float], form: str) -> str:
@@ -146,28 +146,37 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="folder of the study")
     parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
+    parser.add_argument("--only", choices=_PARTS, help="what is made anew")
     given = parser.parse_args()
+    chosen = named("benchmark")
     with Progressing() as progress:
-        chosen = named("benchmark")
-        analyses.run(_ANALYSES, chosen, given.out, n_workers=given.workers, progress=progress)
-        results = study.run(chosen, given.out, n_workers=given.workers, progress=progress)
-        folded, T = [], dict(enumerate(results["cooling_curve"]["T"], 1))
-        for family in _FOLDED:
-            found = [
-                workbench.cross_validate(
-                    chosen,
-                    given.out,
-                    workbench.Task(input="inherent", k=k),
-                    kinds=_KINDS,
-                    n_folds=_N_FOLDS,
-                    n_workers=given.workers,
-                    progress=progress,
-                )
-                for k in family
-            ]
-            folded += tested_once(found, T)
-    write(results, given.out, folded=folded, sections=analyses.sections(chosen, given.out))
-    print("\n".join(results["conclusions"]))
+        if given.only != "folds":
+            analyses.run(_ANALYSES, chosen, given.out, n_workers=given.workers, progress=progress)
+            results = study.run(chosen, given.out, n_workers=given.workers, progress=progress)
+            write(results, given.out, sections=analyses.sections(chosen, given.out))
+        if given.only != "tables":
+            write_folds(_folds(chosen, given.out, given.workers, progress))
+    print((_DOCS / "benchmark.md").read_text("utf-8").partition(_MARK)[2])
+
+
+def _folds(chosen: Study, out: Path, n_workers: int, progress: Any) -> list[str]:
+    """Return the lines about the runs that are all tested."""
+    lines: list[str] = []
+    for family in _FOLDED:
+        found = [
+            workbench.cross_validate(
+                chosen,
+                out,
+                workbench.Task(input="inherent", k=k),
+                kinds=_KINDS,
+                n_folds=_N_FOLDS,
+                n_workers=n_workers,
+                progress=progress,
+            )
+            for k in family
+        ]
+        lines += tested_once(found, {k: chosen.simulate.bath.T(k) for k in family if k})
+    return lines
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.test_study import without_timing
 
 import vitrify
 from vitrify import cli
+from vitrify.cli.words import Progressing
 
 KILLED = str(Path(__file__).parent / "killed.toml")
 TINY = str(Path(__file__).parent / "tiny.toml")
@@ -133,3 +135,15 @@ def _wait_until(out: Path, *, records: int, process: subprocess.Popen) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(process.stderr.read() if process.poll() is not None else "never got there")  # type: ignore[union-attr]
+
+
+def test_a_second_ensemble_is_timed_from_its_own_beginning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 100.0, 200.0, 220.0])
+    monkeypatch.setattr("vitrify.cli.words.time", SimpleNamespace(monotonic=lambda: next(now)))
+    with Progressing() as progress:
+        for done in (0, 10, 1, 5):
+            progress("simulate", done, 10)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "simulate: 5 of 10 0.2/s, 25 s left"

@@ -134,6 +134,7 @@ class Progressing:
         )
         self._stages: dict[str, Any] = {}
         self._began: dict[str, tuple[float, float]] = {}
+        self._done: dict[str, float] = {}
         self._said = 0.0
         self._bars.start()
         return self._show
@@ -145,7 +146,11 @@ class Progressing:
         now = time.monotonic()
         if stage not in self._stages:
             self._stages[stage] = self._bars.add_task(stage, total=total or None, rate="", completed=int(done))
+            self._began[stage], self._done[stage] = (now, done), done
+        if done < self._done[stage]:  # another of its kind, such as a second ensemble
+            self._bars.reset(self._stages[stage])
             self._began[stage] = (now, done)
+        self._done[stage] = done
         began, already = self._began[stage]
         rate = (done - already) / max(now - began, 1e-9)
         words = f"{rate:.1f}/s" if done > already else ""
