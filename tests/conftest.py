@@ -1,9 +1,12 @@
 import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vitrify import dynamics
+from vitrify import cli, dynamics
 from vitrify.potentials import MIXTURES
 from vitrify.system import Configuration, stream
 
@@ -35,3 +38,23 @@ def liquid(state: dict[str, dynamics.State]) -> dict[str, Configuration]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20171126)
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess]:
+    """The command line in this process, called from a folder of its own: no start of Python, no imports to wait for."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words: str) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        ended = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as left:
+                cli.main(words)
+        finally:
+            signal.signal(signal.SIGTERM, ended)
+        return subprocess.CompletedProcess(words, left.value.code, *capsys.readouterr())
+
+    return called

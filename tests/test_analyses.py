@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from vitrify import analyses, report, store
 from vitrify.settings import from_toml
 
-TINY = Path(__file__).parent / "tiny.toml"
+KILLED = Path(__file__).parent / "killed.toml"
 
 
 def _silent(_stage: str, _done: float, _total: float) -> None:
@@ -40,7 +40,7 @@ class Counting:
 
 
 def test_an_analysis_is_made_once_and_stands_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, chosen = Counting(), from_toml(TINY)
+    one, chosen = Counting(), from_toml(KILLED)
     monkeypatch.setattr(analyses, "ANALYSES", {"counted": analyses.Analysis(one.compute, one.section)})
     found = analyses.run(["counted"], chosen, tmp_path, n_workers=1, progress=_silent)
     assert found["counted"]["n_runs"] == chosen.simulate.n_runs

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import vitrify
 from vitrify import cli
 from vitrify.cli.words import Progressing
 
+Call = Callable[..., subprocess.CompletedProcess]
 KILLED = str(Path(__file__).parent / "killed.toml")
 TINY = str(Path(__file__).parent / "tiny.toml")
 _VITRIFY = [sys.executable, "-c", "from vitrify.cli import main; main()"]
@@ -35,8 +37,8 @@ def test_help_and_version_need_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [name for family in cli.FAMILIES for name in family])
-def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
-    said = _vitrify(command, "--help", cwd=tmp_path)
+def test_every_command_explains_itself(command: str, call: Call) -> None:
+    said = call(command, "--help")
     assert said.returncode == 0, said.stderr
     assert "--json" in said.stdout
     assert "--workers" in said.stdout
@@ -61,20 +63,20 @@ def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
         (["report", "nowhere"], "holds no results.json"),
     ],
 )
-def test_an_error_is_one_message_without_traceback(words: list[str], message: str, tmp_path: Path) -> None:
+def test_an_error_is_one_message_without_traceback(words: list[str], message: str, call: Call, tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("seed = = 1")
     (tmp_path / "wrong.toml").write_text("colour = 'blue'\n[simulate]\nn_runs = -4\ndt = 'fast'")
     (tmp_path / "file").write_text("not a folder")
-    said = _vitrify(*words, cwd=tmp_path)
+    said = call(*words)
     assert said.returncode == 1, said.stderr
     assert message in said.stderr
     assert "Traceback" not in said.stderr
     assert said.stdout == ""
 
 
-def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+def test_all_wrong_settings_are_named_at_once(call: Call, tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("colour = 'blue'\n[simulate]\nn_runs = -4\ndt = 'fast'")
-    said = _vitrify("run", "wrong.toml", cwd=tmp_path).stderr
+    said = call("run", "wrong.toml").stderr
     assert all(word in said for word in ("colour", "simulate.n_runs", "got -4", "simulate.dt", "got 'fast'"))
 
 
@@ -82,13 +84,13 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in _vitrify("report", "nowhere", "--debug", cwd=tmp_path).stderr
 
 
-def test_simulate_then_run_with_overrides_then_report(tmp_path: Path) -> None:
-    fewer = ["--simulate.n-runs", "12", "--workers", "2", "--json"]
-    said = _vitrify("simulate", KILLED, "--out", "o", *fewer, cwd=tmp_path)
+def test_simulate_then_run_with_overrides_then_report(call: Call, tmp_path: Path) -> None:
+    fewer = ["--simulate.n-runs", "12", "--workers", "1", "--json"]
+    said = call("simulate", KILLED, "--out", "o", *fewer)
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["n_runs"] == 12
     assert "240 of 240" in said.stderr
-    said = _vitrify("run", KILLED, "--out", "o", *fewer, cwd=tmp_path)
+    said = call("run", KILLED, "--out", "o", *fewer)
     assert said.returncode == 0, said.stderr
     results = json.loads(said.stdout)
     assert results["cooling_curve"]["n_runs"] == 12
@@ -98,21 +100,21 @@ def test_simulate_then_run_with_overrides_then_report(tmp_path: Path) -> None:
     assert results["conclusions"][0] in said.stdout
 
 
-def test_a_pair_is_found_and_written(tmp_path: Path) -> None:
+def test_a_pair_is_found_and_written(call: Call, tmp_path: Path) -> None:
     (tmp_path / "fast.toml").write_text(Path(KILLED).read_text().replace("n_steps = 4_000", "n_steps = 800"))
     words = ["pair", KILLED, "fast.toml", "--out", "o", "--tolerance", "0.03", "--workers", "1"]
-    said = _vitrify(*words, cwd=tmp_path)
+    said = call(*words)
     assert said.returncode == 0, said.stderr
     assert "equal energy: liquid k = " in said.stdout
     assert "unshifted" in said.stdout
-    again = _vitrify(*words, "--json", cwd=tmp_path)
+    again = call(*words, "--json")
     assert json.loads(again.stdout) == json.loads((tmp_path / "o" / "pair.json").read_text())
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_killed_three_times_it_ends_as_if_never_stopped(how: int, tmp_path: Path) -> None:
+def test_killed_three_times_it_ends_as_if_never_stopped(how: int, call: Call, tmp_path: Path) -> None:
     words = ["run", KILLED, "--workers", "2"]
-    whole = _vitrify(*words, "--out", "whole", cwd=tmp_path)
+    whole = call(*words[:2], "--workers", "1", "--out", "whole")
     assert whole.returncode == 0, whole.stderr
     for done in (40, 200, 320):
         process = subprocess.Popen([*_VITRIFY, *words, "--out", "o"], cwd=tmp_path, stderr=subprocess.PIPE)
@@ -120,7 +122,7 @@ def test_killed_three_times_it_ends_as_if_never_stopped(how: int, tmp_path: Path
         process.send_signal(how)
         process.communicate(timeout=60)
         assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    last = _vitrify(*words, "--out", "o", cwd=tmp_path)
+    last = call(*words, "--out", "o")
     assert last.returncode == 0, last.stderr
     one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "o"))
     assert without_timing(one) == without_timing(two)

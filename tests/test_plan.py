@@ -382,8 +382,10 @@ def test_the_command_answers_in_json_and_leaves_nothing(tmp_path: Path) -> None:
         (["plan", str(_FILE), "--workers", "0"], "--workers must be at least 1; got 0"),
     ],
 )
-def test_an_error_is_one_message(words: list[str], message: str, tmp_path: Path) -> None:
-    said = _vitrify(*words, cwd=tmp_path)
+def test_an_error_is_one_message(
+    words: list[str], message: str, call: Callable[..., subprocess.CompletedProcess]
+) -> None:
+    said = call(*words)
     assert said.returncode == 1
     assert message in said.stderr
     assert "Traceback" not in said.stderr
