@@ -1,7 +1,10 @@
+import os
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests fill the cores as processes; read when PyTorch is loaded
 
 import numpy as np
 import pytest

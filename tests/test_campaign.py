@@ -374,13 +374,13 @@ def test_done_as_jobs_and_through_a_time_out_a_study_has_the_results_of_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = TINY.model_dump()
-    known["simulate"]["cool"]["n_steps"] = 200_000
+    known["simulate"]["cool"]["n_steps"] = 100_000
     chosen = Study.model_validate(known)
     whole = study.run(chosen, tmp_path / "whole", n_workers=2, progress=_quiet)
-    queue = Queue(walltime=60, lead=300, cpus=2)
+    queue = Queue(walltime=60, lead=300, cpus=1)
     out = tmp_path / "jobs"
     monkeypatch.setattr(queues, "time", _Clock(out, ahead_s=60 * 60 - 290))
-    sent, _ = campaign.submit(chosen, out, queue, run_min=15, training_min=5, progress=_quiet)
+    sent, _ = campaign.submit(chosen, out, queue, run_min=5, training_min=5, progress=_quiet)
     found = watch.status(out)
     assert found["jobs"]["done"] == len(sent.jobs) > 3
     assert [one.how for one in submitted.attempts(out, sent.jobs[0].name)] == ["limit", "done"]

@@ -43,6 +43,28 @@ def test_a_killed_worker_is_told_in_words() -> None:
         parallel.spread(_die, range(3), n_workers=2, progress=lambda _: None)
 
 
+def _n_threads(_job: int, _tick: parallel.Tick) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_job_has_one_thread_and_the_process_gets_its_own_back(
+    n_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert parallel.spread(_n_threads, range(2), n_workers=n_workers, progress=lambda _: None) == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 _FOREVER = """
 import os, sys, time
 from pathlib import Path

@@ -348,9 +348,9 @@ def test_an_unfinished_ensemble_is_not_loaded(whole: Path) -> None:
         store.load(whole, TINY, seed=5, k=[1])
 
 
-def test_two_processes_do_not_work_on_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_PATIENCE_S", 0.2)
-    with store.locked(tmp_path), pytest.raises(TimeoutError, match="in use by another process"), store.locked(tmp_path):
+def test_two_processes_do_not_work_on_one_folder(tmp_path: Path) -> None:
+    other = store.locked(tmp_path, patience_s=0.2)
+    with store.locked(tmp_path), pytest.raises(TimeoutError, match="in use by another process"), other:
         pass
 
 

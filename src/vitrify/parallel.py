@@ -1,7 +1,8 @@
 """Independent jobs over processes, with progress, one clean answer to Ctrl-C, and no orphans.
 
 Workers ignore Ctrl-C: the parent asks them to stop, and each does so at its next tick, with its files whole. A worker
-whose parent has died ends at once.
+whose parent has died ends at once. A job has one thread, wherever it is done: processes fill the cores, threads on top
+of them wait for one another, and a network's last bits depend on how many there are.
 """
 
 __all__ = ["Stopped", "Tick", "n_cores", "shielded", "spread"]
@@ -12,6 +13,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -45,7 +47,8 @@ def spread(task: Callable[[Job, Tick], Result], jobs: Sequence[Job], *, n_worker
         RuntimeError: A worker was killed.
     """
     if n_workers == 1 or len(jobs) < 2:
-        return [task(job, progress) for job in jobs]
+        with _one_thread():
+            return [task(job, progress) for job in jobs]
     context = multiprocessing.get_context("spawn")
     ticks, stop = context.SimpleQueue(), context.Event()
     pool = concurrent.futures.ProcessPoolExecutor(
@@ -90,6 +93,21 @@ def shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Give PyTorch one thread, if this process has loaded it."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _drain(ticks: Any, progress: Tick) -> None:
     while not ticks.empty():
         progress(ticks.get())
@@ -102,6 +120,7 @@ _channel: tuple[Any, Any] | None = None
 def _begin(ticks: Any, stop: Any) -> None:
     global _channel
     _channel = (ticks, stop)
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by what the job is about to load
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -7,14 +7,14 @@ apart, each as GSD, LAMMPS dump and extended XYZ with the attribution and the lo
 __all__ = ["N_RUNS", "attribute", "compute", "task"]
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vitrify import attribution, classify, learn, store, workbench
+from vitrify import attribution, classify, learn, parallel, store, workbench
 from vitrify.attribution import Baseline, correlation, mean_over_runs
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
@@ -77,7 +77,7 @@ def attribute(
         asked: What they tell apart.
         kinds: Kinds of networks; all of the study where there are none.
         n_runs: Test runs looked at, at most; a glass and a liquid of each.
-        n_workers: Processes that simulate what is missing.
+        n_workers: Processes: one looks at a network at a time.
         progress: Told the networks looked at.
 
     Returns:
@@ -95,15 +95,22 @@ def attribute(
     trains, tests = everything.of_runs(parts.train), everything.of_runs(parts.test[: max(n_runs, 2)])
     # the energy of a particle would be that of another density where boxes are scaled
     fields = _fields(tests, None if chosen.simulate.own_boxes else chosen.simulate.liquid)
+    jobs, done = [_Job(chosen, out, one, trains, tests, fields) for one in trainings], 0.0
+
+    def tick(amount: float) -> None:
+        nonlocal done
+        done += amount
+        progress("attribute", done, len(jobs))
+
+    tick(0)
     entries, seen = [], []
-    for place, training in enumerate(trainings):
-        progress("attribute", place, len(trainings))
-        entry, found = _network(chosen, out, training, trains, tests, fields)
+    for training, (entry, found) in zip(
+        trainings, parallel.spread(_network, jobs, n_workers=n_workers, progress=tick), strict=True
+    ):
         folder = out / "attribution" / f"{asked.name}-{training.name}"
         _write(folder, tests, found, fields, species=_names(chosen))
         entries.append(entry | {"folder": f"attribution/{folder.name}"})
         seen.append(found)
-    progress("attribute", len(trainings), len(trainings))
     agreement = [
         {"models": [entries[i]["model"], entries[j]["model"]], "class": name}
         | _over_runs(tests, label, lambda at, i=i, j=j: correlation(seen[i][at], seen[j][at], tests.species))  # type: ignore[misc]
@@ -127,18 +134,24 @@ def _trainings(chosen: Study, asked: Task, kinds: Sequence[str]) -> list[classif
     return [one for one in found if not kinds or one.name in kinds]
 
 
-def _network(
-    chosen: Study,
-    out: Path,
-    training: classify.Training,
-    trains: Labelled,
-    tests: Labelled,
-    fields: dict[str, np.ndarray],
-) -> tuple[Entry, np.ndarray]:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A network, what it was trained on, and what it is shown."""
+
+    study: Study
+    out: Path
+    training: classify.Training
+    trains: Labelled
+    tests: Labelled
+    fields: dict[str, np.ndarray]
+
+
+def _network(job: _Job, tick: parallel.Tick) -> tuple[Entry, np.ndarray]:
     """Return what is kept of one network, and its attributions."""
+    training, trains, tests = job.training, job.trains, job.tests
     model = training.model
     assert model is not None
-    network = learn.restore(model, store.Checkpoints(out / "models" / training.folder)).network
+    network = learn.restore(model, store.Checkpoints(job.out / "models" / training.folder)).network
     few = _some(trains, _N_SETTLE)
 
     def attributed(of: Any, base: Baseline) -> attribution.Attribution:
@@ -148,12 +161,12 @@ def _network(
     found = attributed(network, base)
     by_chance = []
     for number in range(_N_RANDOM if not isinstance(model, Swanson2018) else 1):
-        seed = int(stream(chosen.seed, "randomised", training.name, number).integers(2**31))
+        seed = int(stream(job.study.seed, "randomised", training.name, number).integers(2**31))
         fresh = attribution.randomised(model, few, seed=seed)
         other = attributed(fresh, attribution.baseline(fresh, model, few))
         pairs = zip(found.particles, other.particles, strict=True)
         by_chance.append(float(np.mean([correlation(one, two, tests.species) for one, two in pairs])))
-    rows = store.read_json(out / "results.json")
+    rows = store.read_json(job.out / "results.json")
     entry = {
         "model": training.name,
         "settings": model.model_dump(mode="json"),
@@ -167,13 +180,14 @@ def _network(
         "error": float(found.error.max()),
         "n_steps": int(found.n_steps.max()),
         "randomised": by_chance,
-        "correlations": _correlations(tests, found.particles, fields),
+        "correlations": _correlations(tests, found.particles, job.fields),
         "scores": _scores(rows, training) if rows else [],
         "pixels": _pixels(network, model, few, tests, found) if isinstance(model, CNN) else None,
         "shown": _shown(tests, found),
         "channels": _channels(network, model, tests, few) if isinstance(model, CNN | Swanson2018) else None,
         "bonds": _bonds(network, model, tests) if isinstance(model, MPNN) else None,
     }
+    tick(1)
     return entry, found.particles
 
 
