@@ -65,6 +65,43 @@ def test_a_job_has_one_thread_and_the_process_gets_its_own_back(
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_interrupt_that_falls_into_a_finaliser_is_raised_behind_it(times: int) -> None:
+    """Python drops what is raised in there, and goes on."""
+    fell = 0
+
+    class Held:
+        def __del__(self) -> None:
+            nonlocal fell
+            fell += 1
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGALRM), sys.unraisablehook
+    deadline = time.monotonic() + 20
+    with pytest.raises(KeyboardInterrupt), parallel.insistent():  # noqa: PT012
+        for _ in range(times):
+            held = Held()
+            del held
+        while time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert fell == times
+    assert (signal.getsignal(signal.SIGALRM), sys.unraisablehook) == before
+
+
+def test_other_errors_in_a_finaliser_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: told.append(one.exc_type))
+
+    class Held:
+        def __del__(self) -> None:
+            raise ValueError("not ours")
+
+    with parallel.insistent():
+        held = Held()
+        del held
+    assert told == [ValueError]
+
+
 _FOREVER = """
 import os, sys, time
 from pathlib import Path

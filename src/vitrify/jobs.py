@@ -183,8 +183,9 @@ def _interruptible() -> Iterator[None]:
     for number in _SIGNALS:
         signal.signal(number, interrupt)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # those held back while this process began
-        yield
+        with parallel.insistent():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # those held back while this process began
+            yield
     finally:
         for number in _SIGNALS:  # the last words are not to be cut short
             signal.signal(number, signal.SIG_IGN)

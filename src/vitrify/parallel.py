@@ -5,7 +5,7 @@ whose parent has died ends at once. A job has one thread, wherever it is done: p
 of them wait for one another, and a network's last bits depend on how many there are.
 """
 
-__all__ = ["Stopped", "Tick", "n_cores", "shielded", "spread"]
+__all__ = ["Stopped", "Tick", "insistent", "n_cores", "shielded", "spread"]
 
 import concurrent.futures
 import contextlib
@@ -91,6 +91,41 @@ def shielded() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def insistent() -> Iterator[None]:
+    """Raise a KeyboardInterrupt again where Python has dropped it: in a finaliser, or a weak reference's callback.
+
+    A signal's handler runs between any two instructions of the main thread, and what it raises there goes no further.
+    """
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    dropped: list[BaseException] = []
+
+    def again(_number: int, _frame: object) -> None:
+        raise dropped.pop()
+
+    def told(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            before(unraisable)
+            return
+        dropped[:] = [unraisable.exc_value.with_traceback(None)]
+        signal.setitimer(signal.ITIMER_REAL, _A_MOMENT)
+
+    before, handler = sys.unraisablehook, signal.signal(signal.SIGALRM, again)
+    sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = before
+        signal.signal(signal.SIGALRM, handler)
+
+
+_A_MOMENT = 0.01
+"""Seconds within which a finaliser has ended; an exception raised in it once more is raised yet again."""
 
 
 @contextlib.contextmanager

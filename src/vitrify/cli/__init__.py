@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import vitrify
+from vitrify import parallel
 from vitrify.cli import analyses, attribute, campaigns, locate, log, networks, studies, trajectories
 from vitrify.cli.words import Command
 
@@ -41,10 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         _fail(f"there is no command {words[0]!r}; choose one of {', '.join(commands)}: see vitrify --help")
     signal.signal(signal.SIGTERM, _interrupt)  # what a queue sends before its limit
     if "--debug" in words:
-        commands[words[0]]([word for word in words[1:] if word != "--debug"])
+        with parallel.insistent():
+            commands[words[0]]([word for word in words[1:] if word != "--debug"])
         sys.exit(0)
     try:
-        commands[words[0]](words[1:])
+        with parallel.insistent():
+            commands[words[0]](words[1:])
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; what was finished is kept: run the same command to continue")
         sys.exit(130)
