@@ -21,7 +21,7 @@ from vitrify.settings import Study, named
 _DOCS = Path(__file__).parents[1] / "docs"
 _MARK, _FOLDS_MARK = "<!-- table -->", "<!-- folds -->"
 _PARTS = ("tables", "folds")
-_ANALYSES = ("tg", "energy", "transfer", "structure")
+_ANALYSES = tuple(analyses.ANALYSES)
 _LONGEST = 40  # rows; a longer table is in the report
 _FOLDED = ((140, 155, 160), (0,))  # records whose runs are all tested, as families of questions; 0 is the equal energy
 _KINDS = ("cnn", "mpnn", "deepset", "shallow", "logistic")
