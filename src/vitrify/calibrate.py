@@ -486,7 +486,7 @@ def _learn(job: _Learning, tick: parallel.Tick) -> _Learnt:
     n_test = 2 * len(runs.test)
     at = [time.perf_counter()]
     for _ in range(4):  # the first warms
-        scores.score(rng.normal(size=n_test), np.arange(n_test) % 2, np.arange(n_test) // 2, rng=rng)
+        scores.score(rng.normal(size=n_test), np.arange(n_test) % 2, np.arange(n_test) // 2)
         at.append(time.perf_counter())
     report_s, figure_s, figure_bytes = _figure(study, job.folder / "figures") if job.remaining.report else (0.0,) * 3
     tick(1)

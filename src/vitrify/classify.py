@@ -1,6 +1,6 @@
 """The classifiers of a study: which there are, how each is trained and scored, and the rows of the table."""
 
-__all__ = ["EQUAL_ENERGY", "Training", "corrected", "learn_all", "learning_curve", "rows", "trainings", "weights"]
+__all__ = ["EQUAL_ENERGY", "Training", "learn_all", "learning_curve", "rows", "trainings", "weights"]
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from jaxtyping import Float64
 
 from vitrify import baselines, entries, learn, log, parallel, scores, store
 from vitrify.dataset import Ensemble, Labelled, Split, labelled, null
+from vitrify.energy import MIN_ADDING, adds
 from vitrify.models import Logistic, Network, Shallow
 from vitrify.sets import named_weights
 from vitrify.settings import Input, Study, split
@@ -344,8 +345,7 @@ def _found(training: _Training, outcome: dict[str, Any]) -> dict[str, Any]:
     study, own, last = training.study, training.train_k, None
 
     def scored(part: str, k: int, logit: Sequence[float] | np.ndarray) -> dict[str, Any]:
-        rng = stream(study.seed, "score", training.input, training.name, own, k)
-        return entries.scored(logit, getattr(training, part)[k], rng)
+        return entries.scored(logit, getattr(training, part)[k])
 
     parts = ("validation", "test")
     logits = {one["test_k"]: {part: one[part]["logit"] for part in parts} for one in outcome["scored"]}
@@ -392,84 +392,90 @@ def averaged(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def rows(study: Study, T: Float64[np.ndarray, " t"], outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows(T: Float64[np.ndarray, " t"], outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one row of the classification table for every classifier and every pair of records it was scored on.
 
-    Beside a row of a network stands the difference between its AUC and that of the energy alone, trained and tested on
-    the same pair, by resampling the same runs, with its p as it is and corrected for the number of rows in its table.
+    Beside the scores of a row stand what they are compared with, on the same test runs: chance, the energy alone, and,
+    for a network that was trained elsewhere, the same network trained where this one is tested.
 
     Args:
-        study: The investigation.
         T: Bath temperature of every record.
         outcomes: What :func:`learn_all` returned.
     """
     made_one = averaged(outcomes)
-    energies = {
-        (one["input"], one["train_k"], one["glass_k"], one["control"], scored["test_k"]): scored["test"]["logit"]
+    beside = {
+        (one["model"], one["input"], one["train_k"], one["glass_k"], one["control"], scored["test_k"]): scored
         for one in made_one
-        if one["model"] in _OTHER_ENERGY.values()
         for scored in one["scored"]
     }
-    return corrected([row for outcome in made_one for row in _rows(study, T, outcome, energies)])
-
-
-def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with Holm's p beside each p against the energy; a table of the report is a family.
-
-    Such a table holds the rows of one input that were trained where they are tested, were trained elsewhere, are
-    controls, or are of the pair of equal energy.
-    """
-    families: dict[tuple, list[int]] = {}
-    for place, row in enumerate(rows):
-        k = row["train_k"]
-        key = (row["input"], bool(row["control"]), k == row["test_k"], k == EQUAL_ENERGY)
-        families.setdefault(key, []).append(place)
-    found = list(rows)
-    for places in families.values():
-        beside = scores.corrected([rows[place]["auc_minus_energy"] for place in places])
-        for place, one in zip(places, beside, strict=True):
-            found[place] = rows[place] | {"auc_minus_energy": one}
-    return found
+    return [row for outcome in made_one for row in _rows(T, outcome, beside)]
 
 
 def _rows(
-    study: Study, T: Float64[np.ndarray, " t"], outcome: dict[str, Any], energies: Mapping[tuple, list[float]]
+    T: Float64[np.ndarray, " t"], outcome: dict[str, Any], beside: Mapping[tuple, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     rows = []
+    name, own, glass, control = (outcome[key] for key in ("input", "train_k", "glass_k", "control"))
     for scored in outcome["scored"]:
-        logit, label, of_run = (np.array(scored["test"][name]) for name in ("logit", "label", "run"))
-        rng = stream(study.seed, "score", outcome["input"], outcome["model"], outcome["train_k"], scored["test_k"])
-        plain = scores.score(logit, label, of_run, rng=rng)
-        chosen = scored["validation"]
-        threshold = scores.rethreshold(np.array(chosen["logit"]), np.array(chosen["label"]))
-        moved = scores.score(logit, label, of_run, rng=rng, threshold=threshold)
-        key = (outcome["input"], outcome["train_k"], outcome["glass_k"], outcome["control"], scored["test_k"])
-        beside = None
-        if key in energies and outcome["settings"] is not None:
-            beside = asdict(scores.compare(logit, np.array(energies[key]), label, of_run, rng=rng).auc)
+        logit, label, of_run = (np.array(scored["test"][key]) for key in ("logit", "label", "run"))
+        k = scored["test_k"]
+        plain = scores.score(logit, label, of_run)
+        chosen_on = scored["validation"]
+        chosen, chosen_label = np.array(chosen_on["logit"]), np.array(chosen_on["label"])
+        moved = scores.score(logit, label, of_run, threshold=scores.rethreshold(chosen, chosen_label))
+        network = outcome["settings"] is not None
+        energy = beside.get((baselines.ENERGY[name], name, own, glass, control, k)) if network else None
+        in_place = beside.get((outcome["model"], name, k, glass, control, k)) if network and k != own else None
         rows.append(
             {
-                "input": outcome["input"],
+                "input": name,
                 "model": outcome["model"],
-                "train_k": outcome["train_k"],
-                "test_k": scored["test_k"],
-                "glass_k": outcome["glass_k"],
-                "train_T": _temperature(T, outcome["train_k"]),
-                "test_T": _temperature(T, scored["test_k"]),
+                "train_k": own,
+                "test_k": k,
+                "glass_k": glass,
+                "train_T": _temperature(T, own),
+                "test_T": _temperature(T, k),
                 "n_test": plain.n_test,
                 "n_test_runs": plain.n_runs,
+                "validation_auc": scores.auc(chosen, chosen_label),
                 "accuracy": asdict(plain.accuracy),
                 "auc": asdict(plain.auc),
-                "auc_minus_energy": beside,
+                "auc_minus_chance": asdict(scores.above_chance(logit, label, of_run)),
+                **_against_energy(logit, energy, label, of_run),
+                **_against_own(logit, in_place, label, of_run),
                 "accuracy_rethresholded": asdict(moved.accuracy),
                 "seconds": outcome["seconds"],
                 "cpu_s": outcome["cpu_s"],
-                "control": outcome["control"],
+                "control": control,
                 "n_seeds": outcome["n_seeds"],
                 "each_seed": scored["each"],
             }
         )
     return rows
+
+
+def _against_energy(
+    logit: np.ndarray, energy: Mapping[str, Any] | None, label: np.ndarray, run: np.ndarray
+) -> dict[str, Any]:
+    """Return how far an AUC is above the energy's, and above one half at equal energy."""
+    if energy is None:
+        return {"auc_minus_energy": None, "auc_at_equal_energy": None}
+    known = np.array(energy["test"]["logit"])
+    few = len(np.unique(run)) < MIN_ADDING
+    return {
+        "auc_minus_energy": asdict(scores.compare(logit, known, label, run).auc),
+        "auc_at_equal_energy": None if few else asdict(adds(logit, known, label, run)),
+    }
+
+
+def _against_own(
+    logit: np.ndarray, own: Mapping[str, Any] | None, label: np.ndarray, run: np.ndarray
+) -> dict[str, Any]:
+    """Return how far a network is above the one trained where it is tested."""
+    if own is None:
+        return {"auc_minus_own": None, "accuracy_minus_own": None}
+    found = scores.compare(logit, np.array(own["test"]["logit"]), label, run)
+    return {"auc_minus_own": asdict(found.auc), "accuracy_minus_own": asdict(found.accuracy)}
 
 
 def _temperature(T: Float64[np.ndarray, " t"], k: int) -> float | None:

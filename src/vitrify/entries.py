@@ -76,9 +76,9 @@ def found(kept: Mapping[str, Any], history: Mapping[str, Any], *, last: Mapping[
     return {"scores": {"best": dict(kept), "final": dict(kept if last is None else last)}, "history": dict(history)}
 
 
-def scored(logit: Sequence[float] | np.ndarray, data: Labelled, rng: np.random.Generator) -> dict[str, Any]:
+def scored(logit: Sequence[float] | np.ndarray, data: Labelled) -> dict[str, Any]:
     """Return accuracy and AUC of some logits with their intervals over runs, and the numbers they come from."""
-    return asdict(scores.score(np.asarray(logit, dtype=float), data.label, data.run, rng=rng))
+    return asdict(scores.score(np.asarray(logit, dtype=float), data.label, data.run))
 
 
 def last_weights(model: Network, checkpoints: learn.Checkpoints, history: Mapping[str, Any]) -> Scorer | None:

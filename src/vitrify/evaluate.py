@@ -331,7 +331,7 @@ def reliability(
                 n=int((of_bin == k).sum()),
                 n_runs=len(np.unique(run[of_bin == k])),
                 probability=float(p[of_bin == k].mean()),
-                glass=scores.fraction(glass[of_bin == k], run[of_bin == k], rng=rng, n_bootstrap=n_bootstrap),
+                glass=scores.fraction(glass[of_bin == k], run[of_bin == k]),
             )
             for k in np.unique(of_bin)
         ),
@@ -362,17 +362,13 @@ class CrossValidation:
     fold: Integer[np.ndarray, " b"]
 
 
-def cross_validate(
-    fit: Fit, data: Labelled, splits: Sequence[Split], *, rng: np.random.Generator, n_bootstrap: int = 10_000
-) -> CrossValidation:
+def cross_validate(fit: Fit, data: Labelled, splits: Sequence[Split]) -> CrossValidation:
     """Return the scores of classifiers fitted fold by fold, every configuration scored by one that never saw its run.
 
     Args:
         fit: Fits one classifier; `calibrated` inside it keeps thresholds and temperatures to the fold's own validation.
         data: All configurations.
         splits: The folds (`dataset.folds`).
-        rng: Draws the weights of the intervals.
-        n_bootstrap: Number of resamples.
 
     Raises:
         ValueError: A run is in two parts of a fold, the folds do not test every run of the data once, or a part
@@ -390,12 +386,12 @@ def cross_validate(
         scored = fit(train, validation, fold=(place,))(test)
         here = np.isin(data.run, split.test)
         logit[here], fold[here] = scored, place
-        each.append(scores.score(scored, test.label, test.run, rng=rng, n_bootstrap=n_bootstrap))
+        each.append(scores.score(scored, test.label, test.run))
         n_train.append(len(train.label))
     return CrossValidation(
         folds=tuple(each),
         n_train=tuple(n_train),
-        pooled=scores.score(logit, data.label, data.run, fold=fold, rng=rng, n_bootstrap=n_bootstrap),
+        pooled=scores.score(logit, data.label, data.run, fold=fold),
         logit=logit,
         fold=fold,
     )
@@ -404,7 +400,7 @@ def cross_validate(
 def chosen_inside(fits: Mapping[str, Fit], data: Labelled, nested: Sequence[Nested]) -> Fit:
     """Return the fit that each fold chooses for itself by cross-validation among its own training and validation runs.
 
-    With ``cross_validate(chosen_inside(fits, data, nested), data, [n.outer for n in nested], rng=rng)`` no run tests a
+    With ``cross_validate(chosen_inside(fits, data, nested), data, [n.outer for n in nested])`` no run tests a
     choice that it took part in. The choice is the lowest cross-entropy, the first of two equal ones; it costs one
     training for each candidate and inner fold, beside the one of the fold.
 

@@ -1,20 +1,18 @@
-"""One page that tells what was run, what came out, and only what the numbers support.
+"""One page that tells what was run, what came out, and what may be concluded.
 
-``conclusions`` turns ``results.json`` into sentences; each says something else when the numbers do. ``write`` draws
-every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report.html``, which needs no network. Every
-number on the page is one of ``results.json``.
+``write`` draws every figure as SVG, PNG and CSV under ``OUT/figures`` and the page ``OUT/report.html``, which needs no
+network. Every number on the page is one of ``results.json``; its sentences are those of `vitrify.conclusions`.
 """
 
 __all__ = [
     "Drawing",
     "Section",
     "Table",
-    "conclusions",
     "learning_name",
+    "name_in_text",
     "name_of_model",
     "save",
     "weights_columns",
-    "with_holm",
     "with_interval",
     "write",
 ]
@@ -37,20 +35,14 @@ from matplotlib.figure import Figure
 
 from vitrify import figures, learning_figures
 from vitrify.baselines import BASELINES
-from vitrify.material import NO_POTENTIAL
 from vitrify.parallel import spread as spread_over_processes
-from vitrify.transition import TgEstimate, spread
 
 Results = dict[str, Any]
 Pictures = tuple[
     UInt8[np.ndarray, "c h w"], UInt8[np.ndarray, "c h w"], UInt8[np.ndarray, "p q 3"], UInt8[np.ndarray, "p q 3"]
 ]
 
-_SEPARATES = 0.99  # an AUC from which two classes count as separated
-_SIGNIFICANT = 0.05
 _AT_EQUAL_ENERGY = "liquid and glass of equal energy"
-_SMALL_LOSS = 0.05  # of accuracy or AUC; below it a transferred model counts as good as one trained in place
-_MEAN_DIFFERENCE, _STANDARD_ERRORS = 0.004, 4.0  # epsilon_AA; and of the difference of any one record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,29 +96,6 @@ class Section:
     sentences: Sequence[str]
     drawings: Sequence[Drawing] = ()
     tables: Sequence[Table] = ()
-
-
-def conclusions(results: Results) -> list[str]:
-    """Return the sentences that the numbers support, most important first.
-
-    Args:
-        results: The contents of ``results.json``.
-    """
-    parts: tuple[Callable[[Results], list[str]], ...] = (
-        _scaled,
-        _left_out,
-        _thermometer,
-        _networks_on_thermal,
-        _networks_against_energy,
-        _equal_energy,
-        _reach,
-        _transferred,
-        _control,
-        _tg_spread,
-        _reference,
-        _minimiser,
-    )
-    return [sentence for part in parts for sentence in part(results)]
 
 
 def write(
@@ -241,262 +210,14 @@ def save(figure: Figure, folder: Path, name: str, data: Mapping[str, Sequence]) 
         (folder / f"{name}.csv").write_text(text.getvalue(), encoding="utf-8")
 
 
-def _scaled(results: Results) -> list[str]:
-    if not (results["study"]["simulate"].get("imported") or {}).get("scaled"):
-        return []
-    return [
-        "Records had boxes of their own: energies are of those boxes, and positions were scaled to the mean one, so "
-        "that no classifier but the energy's can read the density."
-    ]
+def name_in_text(model: str) -> str:
+    """Return how a classifier is called in a sentence: networks with their article.
 
-
-def _left_out(results: Results) -> list[str]:
-    if results["minimiser"] is not None:
-        return []
-    return [
-        f"Without energies and inherent structures: {NO_POTENTIAL}. Left out are the cooling curve, Tg by two lines, "
-        "and the energy beside the classifiers; what they read may be the temperature alone."
-    ]
-
-
-def _thermometer(results: Results) -> list[str]:
-    rows = [row for row in _rows(results, "thermal", "e_pot") if row["train_k"] == row["test_k"]]
-    if not rows:
-        return []
-    separated = [row for row in rows if row["auc"]["value"] >= _SEPARATES]
-    missed = [row for row in rows if row["auc"]["value"] < _SEPARATES]
-    sentences = []
-    if separated:
-        worst = min(separated, key=lambda row: row["auc"]["value"])
-        sentences.append(
-            f"The potential energy alone separates the thermal configurations (lowest AUC "
-            f"{with_interval(worst['auc'])} over {_ks(separated)}); a network at 100% there has read the thermometer."
-        )
-    if missed:
-        worst = min(missed, key=lambda row: row["auc"]["value"])
-        sentences.append(
-            f"The potential energy alone does not separate the thermal configurations at {_ks(missed)} "
-            f"(lowest AUC {with_interval(worst['auc'])}, k = {worst['test_k']})."
-        )
-    return sentences
-
-
-def _networks_on_thermal(results: Results) -> list[str]:
-    rows = [row for row in _rows(results, "thermal") if row["train_k"] == row["test_k"] and row["test_k"] <= 100]
-    if not rows:
-        return []
-    worst = {}
-    for row in sorted(rows, key=lambda row: -row["auc"]["value"]):
-        worst[row["model"]] = row
-    missed = [row for row in worst.values() if row["auc"]["value"] < _SEPARATES]
-    if not missed:
-        return [f"Every model separates the thermal configurations at k <= 100 (AUC {_SEPARATES} or more)."]
-    cases = "; ".join(f"{_name(row)} at k = {row['test_k']}: {with_interval(row['auc'])}" for row in missed)
-    return [
-        f"{len(worst) - len(missed)} of {len(worst)} models separate the thermal configurations at k <= 100 "
-        f"(AUC {_SEPARATES} or more); the others fall lower: {cases}."
-    ]
-
-
-def _networks_against_energy(results: Results) -> list[str]:
-    energy = {row["test_k"]: row for row in _rows(results, "inherent", "e_is") if row["train_k"] == row["test_k"]}
-    networks = [
-        row
-        for row in _rows(results, "inherent")
-        if row["model"] not in BASELINES and row["train_k"] == row["test_k"] and row["test_k"] in energy
-    ]
-    if not networks:
-        return []
-    differ = [row for row in networks if row["auc_minus_energy"] and row["auc_minus_energy"]["p_holm"] < _SIGNIFICANT]
-    better = [row for row in differ if row["auc_minus_energy"]["value"] > 0]
-    worse = [row for row in differ if row["auc_minus_energy"]["value"] < 0]
-    sentences = [
-        _against("above", better, energy)
-        if better
-        else f"No network has a higher AUC than e_IS alone on inherent structures, p < {_SIGNIFICANT} on the same runs "
-        f"after Holm's correction ({_ks(networks)}, {networks[0]['n_test_runs']} test runs)."
-    ]
-    return [*sentences, _against("below", worse, energy)] if worse else sentences
-
-
-def _against(side: str, rows: Sequence[Results], energy: Mapping[int, Results]) -> str:
-    cases = "; ".join(
-        f"{_name(row)} at k = {row['test_k']}: {with_interval(row['auc'])} against "
-        f"{with_interval(energy[row['test_k']]['auc'])}, p = {with_holm(row['auc_minus_energy'])}"
-        for row in rows
-    )
-    return f"On inherent structures the AUC lies {side} that of e_IS alone on the same test runs: {cases}."
-
-
-def _reach(results: Results) -> list[str]:
-    """Say down to which temperature inherent structures can be told from the glass by anything tried."""
-    rows = [row for row in _rows(results, "inherent") if row["train_k"] == row["test_k"]]
-    if not rows:
-        return []
-    told = [row for row in rows if row["auc"]["low"] > 0.5]
-    coldest = min(row["test_T"] for row in rows)
-    if not told:
-        return ["Nothing tried tells inherent structures of the liquid from the glass's at any temperature."]
-    last = min(told, key=lambda row: (row["test_T"], -row["auc"]["value"]))
-    sentence = (
-        f"Inherent structures of the liquid are told from the glass's down to T = {last['test_T']:.3f} "
-        f"(AUC {with_interval(last['auc'])}, {_name(last)})"
-    )
-    if last["test_T"] > coldest:
-        return [f"{sentence}; below it, at T = {coldest:.3f}, every interval holds one half."]
-    return [f"{sentence}, the coldest liquid tried."]
-
-
-def _transferred(results: Results) -> list[str]:
-    """Compare each transferred network with the same network trained where it is tested."""
-    sentences = []
-    for name in ("thermal", "inherent"):
-        for model in dict.fromkeys(row["model"] for row in _rows(results, name) if row["model"] not in BASELINES):
-            rows = _rows(results, name, model)
-            green = {row["test_k"]: row for row in rows if row["train_k"] == row["test_k"]}
-            red = [row for row in rows if row["train_k"] != row["test_k"] and row["test_k"] in green]
-            if red:
-                worst = max(red, key=lambda row: green[row["test_k"]]["accuracy"]["value"] - row["accuracy"]["value"])
-                sentences.append(_transfer_sentence(worst, green[worst["test_k"]]))
-    return sentences
-
-
-def _transfer_sentence(red: Results, green: Results) -> str:
-    who = f"{_name(red)} trained at k = {red['train_k']} on {red['input']} configurations"
-    numbers = (
-        f"at k = {red['test_k']} its accuracy is {with_interval(red['accuracy'])}, trained there "
-        f"{with_interval(green['accuracy'])}; its AUC {with_interval(red['auc'])}, trained there "
-        f"{with_interval(green['auc'])}; "
-        f"its accuracy with the threshold moved on validation runs {with_interval(red['accuracy_rethresholded'])}"
-    )
-    lost = green["accuracy"]["value"] - red["accuracy"]["value"]
-    still_lost = green["accuracy"]["value"] - red["accuracy_rethresholded"]["value"]
-    unranked = green["auc"]["value"] - red["auc"]["value"]
-    if lost <= _SMALL_LOSS:
-        return f"The {who} does as well elsewhere as one trained there: at worst, {numbers}."
-    if still_lost <= _SMALL_LOSS and unranked <= _SMALL_LOSS:
-        return f"The {who} fails elsewhere by its threshold only: {numbers}."
-    if still_lost < lost / 2:
-        return f"The {who} fails elsewhere mostly, not only, by its threshold: {numbers}."
-    return f"The {who} fails elsewhere, and moving the threshold does not mend it: {numbers}."
-
-
-def _control(results: Results) -> list[str]:
-    sentences = []
-    controls = [row for row in results["classification"] if row["control"]]
-    kinds = dict.fromkeys((row["input"], row["test_k"], row["glass_k"]) for row in controls)
-    for name, first, second in kinds:
-        rows = [row for row in controls if (row["input"], row["test_k"], row["glass_k"]) == (name, first, second)]
-        off = [row for row in rows if not row["auc"]["low"] <= 0.5 <= row["auc"]["high"]]
-        pair = f"k = {first} against k = {second}" if first != second else f"k = {first}, half the runs against half"
-        records = f"{pair}, {name} configurations"
-        if off:
-            cases = "; ".join(f"{_name(row)} {with_interval(row['auc'])}" for row in off)
-            meaning = (
-                "The two records differ in something these models read."
-                if first != second
-                else "Nothing but the labels differs: one in twenty intervals misses one half by chance."
-            )
-            sentences.append(
-                f"The same-class control ({records}) is not at chance for {len(off)} of {len(rows)} models: "
-                f"AUC {cases}. {meaning}"
-            )
-        else:
-            sentences.append(
-                f"The same-class control ({records}) is at chance: "
-                f"the AUC intervals of all {len(rows)} models hold one half."
-            )
-    return sentences
-
-
-def _equal_energy_rows(results: Results) -> list[Results]:
-    return results["equal_energy"]["rows"] if results.get("equal_energy") else []
-
-
-def _equal_energy(results: Results) -> list[str]:
-    """Return what is left to be seen when the energy alone tells nothing."""
-    if not results.get("equal_energy"):
-        return []
-    pair = results["equal_energy"]["pair"]
-    apart = f"{pair['difference']:+.5f} ± {pair['se_difference']:.5f}"
-    sentences = [
-        f"At equal energy (liquid at T = {pair['T_slow']:.3f} of the slow cooling, glass at T = "
-        f"{pair['T_fast']:.3f} of the fast one) the mean e_IS differs by {apart}."
-    ]
-    for name in dict.fromkeys(row["input"] for row in _equal_energy_rows(results)):
-        rows = [row for row in _equal_energy_rows(results) if row["input"] == name]
-        cases = "; ".join(f"{_name(row)} {with_interval(row['auc'])}" for row in rows)
-        sentences.append(f"Told apart at equal energy, {name} configurations ({rows[0]['n_test']}), by AUC: {cases}.")
-    return sentences
-
-
-def _tg_spread(results: Results) -> list[str]:
-    if not results["tg"]:
-        return []
-    found, n = spread([TgEstimate(**entry) for entry in results["tg"]]), len(results["tg"])
-    if not found.n_supported:
-        return [f"No glass transition is located: none of {n} conventions supports a crossing."]
-    if found.n_supported == 1:
-        return [f"One of {n} conventions supports a crossing, at Tg = {found.low:.3f}."]
-    values = f"{found.n_supported} of {n} conventions give Tg from {found.low:.3f} to {found.high:.3f}"
-    if found.range > found.interval:
-        return [
-            f"{values}: their spread of {found.range:.3f} exceeds the median 95% interval of one of them, "
-            f"{found.interval:.3f}; here the choice of convention matters more than the number of runs."
-        ]
-    return [
-        f"{values}: their spread of {found.range:.3f} lies within the median 95% interval of one of them, "
-        f"{found.interval:.3f}."
-    ]
-
-
-def _reference(results: Results) -> list[str]:
-    sentences = []
-    difference = results["reference"].get("difference")
-    if difference:
-        agrees = difference["max_standard_errors"] <= _STANDARD_ERRORS and abs(difference["mean"]) <= _MEAN_DIFFERENCE
-        sentences.append(
-            f"The unshifted e_IS {'agrees' if agrees else 'does NOT agree'} with the reference line of true minima at "
-            f"T >= {min(difference['T']):.2f}: it lies {abs(difference['mean']):.4f} "
-            f"{'above' if difference['mean'] > 0 else 'below'} it on average (allowed: {_MEAN_DIFFERENCE}), "
-            f"{difference['max_abs']:.4f} away at most, and {difference['max_standard_errors']:.1f} standard errors at "
-            f"most (allowed: {_STANDARD_ERRORS:.0f})."
-        )
-    published = results["reference"].get("difference_published")
-    if published:
-        gap = -published["mean"]
-        sentences.append(
-            f"The published curve holds stalled minimisations, so it must lie above true minima: at "
-            f"T >= {min(published['T']):.2f} it lies {gap:.4f} above ours."
-            if gap > 0
-            else f"The published curve holds stalled minimisations, so true minima must lie below it: at "
-            f"T >= {min(published['T']):.2f} ours lie {-gap:.4f} above it, which they should not."
-        )
-    return sentences
-
-
-def _minimiser(results: Results) -> list[str]:
-    m = results["minimiser"]
-    if m is None:
-        return []
-    if m["n_unconverged"] == 0:
-        return [f"All {m['n_records']} minimisations converged; the largest force left is {m['max_force']:.2g}."]
-    return [
-        f"{m['n_unconverged']} of {m['n_records']} minimisations did not converge; the largest force left is "
-        f"{m['max_force']:.2g}. Their energies are upper bounds."
-    ]
-
-
-def _rows(results: Results, name: str, model: str | None = None) -> list[Results]:
-    return [
-        row
-        for row in results["classification"]
-        if row["input"] == name and not row["control"] and model in (None, row["model"])
-    ]
-
-
-def _name(row: Results) -> str:
-    return name_of_model(row["model"])
+    Example:
+        >>> name_in_text("mpnn"), name_in_text("e_is")
+        ('the MPNN', 'e_IS alone')
+    """
+    return name_of_model(model) if model in BASELINES else f"the {name_of_model(model)}"
 
 
 def name_of_model(model: str) -> str:
@@ -504,17 +225,9 @@ def name_of_model(model: str) -> str:
     return figures.MODEL_NAMES.get(model, model)
 
 
-def with_holm(difference: Mapping[str, float]) -> str:
-    """Return a p value in words, and behind it the one corrected for all of its table."""
-    return f"{difference['p']:.2g} (Holm {difference['p_holm']:.2g})"
-
-
 def _difference(difference: Results | None) -> str:
-    if difference is None:
-        return ""
-    return (
-        f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], p = {with_holm(difference)}"
-    )
+    """Return a difference and its interval in words; nothing where nothing was compared."""
+    return "" if difference is None else with_interval(difference, "+.3f")
 
 
 def with_interval(estimate: Results, form: str = ".3f") -> str:
@@ -529,11 +242,6 @@ def with_interval(estimate: Results, form: str = ".3f") -> str:
         '+0.25 [-0.50, +1.00]'
     """
     return f"{estimate['value']:{form}} [{estimate['low']:{form}}, {estimate['high']:{form}}]"
-
-
-def _ks(rows: Sequence[Results]) -> str:
-    ks = sorted({row["test_k"] for row in rows})
-    return f"k = {', '.join(map(str, ks))}"
 
 
 def learning_name(entry: Results) -> str:
@@ -564,12 +272,15 @@ def _curve_columns(curve: Results) -> dict[str, Sequence]:
     return {"T": curve["T"]} | {f"{name}_{part}": curve[name][part] for name in energies for part in ("mean", "se")}
 
 
+_NOT_OF_EVERY_ROW = ("auc_minus_energy", "auc_at_equal_energy", "auc_minus_own", "accuracy_minus_own", "each_seed")
+
+
 def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
     """Return one column for each key of a classification row, intervals spread over three."""
     columns: dict[str, list] = {}
     for row in rows:
         for key, value in row.items():
-            if key in ("auc_minus_energy", "each_seed"):  # not of every row, or of several parts
+            if key in _NOT_OF_EVERY_ROW:
                 continue
             parts = {f"{key}_{part}": v for part, v in value.items()} if isinstance(value, dict) else {key: value}
             for name, part in parts.items():
@@ -579,7 +290,12 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
 
 def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sections: Sequence[Section] = ()) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"interval": with_interval, "difference": _difference, "model": name_of_model}
+    environment.filters |= {
+        "interval": with_interval,
+        "difference": _difference,
+        "model": name_of_model,
+        "state": _state,
+    }
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         results=results,
@@ -587,12 +303,20 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
         picture_inputs=inputs,
         sections=sections,
         settings=_flat(results["study"]),
-        groups=_groups([*results["classification"], *_equal_energy_rows(results)]),
+        groups=_groups(
+            [*results["classification"], *(results["equal_energy"]["rows"] if results.get("equal_energy") else [])]
+        ),
         learning=[
             (learning_name(entry), entry, None if entry["weights"] is None else _weights_name(entry))
             for entry in results["learning_curves"]
         ],
     )
+
+
+def _state(record: tuple[float, int]) -> str:
+    """Return a record by its temperature, its number in brackets."""
+    T, k = record
+    return f"{T:.3f} ({k})"
 
 
 def _flat(settings: object, path: str = "") -> dict[str, object]:

@@ -3,28 +3,35 @@ r"""How good a classifier is, with intervals over independent runs.
 A classifier gives each configuration a logit, large for glass. Its accuracy counts the logits on the right side of
 a threshold; its area under the ROC curve (AUC) is the chance that a glass outranks a liquid, ties counting one half:
 
-.. math:: \mathrm{AUC} = P(s_\mathrm{glass} > s_\mathrm{liquid}) + \tfrac12 P(s_\mathrm{glass} = s_\mathrm{liquid})
+.. math:: A = P(s_\mathrm{glass} > s_\mathrm{liquid}) + \tfrac12 P(s_\mathrm{glass} = s_\mathrm{liquid})
 
-Configurations of one run resemble each other, so runs, not configurations, are resampled: each resample gives the
-runs random weights (the Bayesian bootstrap). An ordinary bootstrap of 20 right answers out of 20 has no spread and
-would report [1, 1]. Here the lower bound is taken with one more run in the sample whose configurations are all
-wrong, and the upper bound with one whose configurations are all right. For runs that are wholly right or wholly wrong
-these bounds are exactly those of Clopper and Pearson, so ``n`` right runs give ``low = 0.025 ** (1 / n)``, and every
-further error lowers it from there. Fewer runs always mean a wider interval.
+Configurations of one run resemble each other, so runs, not configurations, carry the uncertainty. Every run gets one
+pseudo-value, which says how it moves the score. With :math:`w_{gl}` the win of glass g over liquid l and m pairs,
 
-Two classifiers of the same configurations are compared by the difference of their scores under the same weights. The
-extra run then differs by as much as the run that differs most, and by one configuration at least, against the one or
-for it; the two-sided p is twice the smaller part of the resamples whose bound lies beyond zero. For runs wholly right
-or wholly wrong it is McNemar's exact p. Where several p values stand in one table, Holm's correction stands beside
-them: the chance that any of the true null hypotheses is rejected stays below the level, however they depend on each
-other.
+.. math:: d_q = A + \frac{n}{m} \left[\sum_{g \in q} \sum_l (w_{gl} - A) + \sum_{l \in q} \sum_g (w_{gl} - A)\right]
+
+The mean of the n pseudo-values is A, and their variance over n is that of A (DeLong's, clustered by run).
+
+**Intervals.** Near 1 the variance of a few runs is too small. The bound towards 1/2 therefore counts half of a further
+run whose pairs are all wrong, and is the quantile of a beta distribution with the mean and the variance that the
+pseudo-values and this half run give. The bound towards 1 counts a quarter of a run that is all right and is taken on
+the logit scale. Where every pair of n runs is right, the lower bound is exact: ``tail ** (1 / n)``. That holds where
+the glass and the liquid of a run are independent or help each other; if one bad run may spoil both, it is
+``tail ** (2 / n)``. The interval of an accuracy is that of Clopper and Pearson where runs are wholly right or wrong.
+
+**Differences.** Two classifiers of the same configurations are compared by the difference of their pseudo-values, with
+Student's t of n - 1 degrees of freedom. The p of a difference is one-sided: the chance of one this large if the true
+one is not positive. Several p of one family are corrected by Holm's method. Near perfection that variance hides errors
+which a few runs do not show, so the bounds that a claim of no difference rests on are at least as wide as the bounds of
+the two scores, taken as independent, make them.
+
+Nothing here is random: the same data always give the same answer.
 
 References:
-    Rubin 1981, doi:10.1214/aos/1176345338; Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404;
-    the extra sample at the end of the range: Learned-Miller & Thomas 2019, doi:10.48550/arXiv.1905.06208;
-    two classifiers: McNemar 1947, doi:10.1007/BF02295996; several comparisons: Holm 1979, Scandinavian Journal of
-    Statistics 6, 65; no AUC across folds: Forman & Scholz 2010,
-    doi:10.1145/1882471.1882479
+    DeLong, DeLong & Clarke-Pearson 1988, doi:10.2307/2531595; clusters: Obuchowski 1997, doi:10.2307/2533958;
+    Clopper & Pearson 1934, doi:10.1093/biomet/26.4.404; the beta form: Rubin 1981, doi:10.1214/aos/1176345338;
+    a bound of a difference from bounds: Zou & Donner 2008, doi:10.1002/sim.3095; several comparisons: Holm 1979,
+    Scandinavian Journal of Statistics 6, 65; no AUC across folds: Forman & Scholz 2010, doi:10.1145/1882471.1882479
 """
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "Difference",
     "Estimate",
     "Scores",
+    "above_chance",
     "accuracy",
     "auc",
     "compare",
@@ -43,14 +51,17 @@ __all__ = [
     "score",
 ]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
+from scipy import special
 
 _LEVEL = 0.95
+_TAIL = (1 - _LEVEL) / 2
+_WRONG, _RIGHT = 0.5, 0.25  # parts of a contrary and of a perfect run that stand behind the bounds of an AUC
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +90,27 @@ class Scores:
     auc: Estimate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One score minus another, its 95% interval, and the two-sided p of there being no difference."""
+    """One score minus another, or minus what chance would give.
+
+    Args:
+        value: The difference.
+        low: Lower end of its 95% interval.
+        high: Upper end.
+        lower: One-sided 95% bound below, as wide as the bounds of both scores make it; a claim of no loss rests on it.
+        upper: The same above; a claim of no gain rests on it.
+        p: One-sided: the chance of a difference this large or larger if the true one is not above 0.
+        se: Standard error.
+    """
 
     value: float
     low: float
     high: float
+    lower: float
+    upper: float
     p: float
+    se: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,44 +135,68 @@ def score(
     label: Integer[np.ndarray, " b"],
     run: Integer[np.ndarray, " b"],
     *,
-    rng: np.random.Generator,
     threshold: float = 0.0,
     fold: Integer[np.ndarray, " b"] | None = None,
-    n_bootstrap: int = 10_000,
 ) -> Scores:
-    """Return accuracy and AUC with 95% intervals from resampling the runs.
+    """Return accuracy and AUC with 95% intervals over the runs.
 
     Args:
         logit: Score of each configuration; above ``threshold`` means glass.
         label: 1 for glass, 0 for liquid.
         run: Index of the independent run each configuration came from.
-        rng: Draws the weights.
         threshold: Where glass begins.
         fold: Fold of a cross-validation that scored each configuration; a glass is ranked against the liquids of its
             own fold only, because scores of different classifiers have no common scale.
-        n_bootstrap: Number of resamples.
 
     Raises:
         ValueError: A logit is not finite, or a class is absent (from every fold, where there are folds).
 
     Example:
-        >>> s = score(
-        ...     np.array([-1.0, -2.0, 3.0, 1.0]),
-        ...     np.array([0, 0, 1, 1]),
-        ...     np.array([0, 1, 0, 1]),
-        ...     rng=np.random.default_rng(1),
-        ... )
-        >>> s.auc.value, s.auc.high, bool(abs(s.accuracy.low - 0.025**0.5) < 0.02)
-        (1.0, 1.0, True)
+        >>> s = score(np.array([-1.0, -2.0, 3.0, 1.0]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+        >>> s.auc.value, s.auc.high, round(s.auc.low - 0.025**0.5, 9), round(s.accuracy.low - 0.025**0.5, 9)
+        (1.0, 1.0, 0.0, 0.0)
     """
     glass = glasses(logit, label)
-    member, weights, extra = _resample(run, rng=rng, n_bootstrap=n_bootstrap)
-    pairs = _Pairs.of(glass, member, fold)
+    d = _of_runs(logit, glass, run, fold)
+    low, high = _auc_bound(d, _TAIL), 1 - _auc_bound(1 - d, _TAIL)
     return Scores(
         n_test=len(logit),
-        n_runs=len(member),
-        accuracy=_fraction((logit > threshold) == glass, member, weights, extra),
-        auc=pairs.estimate(_outranks(logit[glass], logit[~glass]), weights, extra),
+        n_runs=len(d),
+        accuracy=fraction((logit > threshold) == glass, run),
+        auc=Estimate(float(d.mean()), low, high),
+    )
+
+
+def above_chance(
+    logit: Float[np.ndarray, " b"],
+    label: Integer[np.ndarray, " b"],
+    run: Integer[np.ndarray, " b"],
+    *,
+    fold: Integer[np.ndarray, " b"] | None = None,
+) -> Difference:
+    """Return how far an AUC is above one half, with the bounds of `score`; arguments as there.
+
+    Raises:
+        ValueError: As `score`.
+
+    Example:
+        Seven runs that are all right: each might have been wrong with a chance of one half.
+
+        >>> label, run = np.repeat([0, 1], 7), np.tile(np.arange(7), 2)
+        >>> round(above_chance(label.astype(float), label, run).p - 0.5**7, 9)
+        0.0
+    """
+    d = _of_runs(logit, glasses(logit, label), run, fold)
+    ends = [_auc_bound(d, tail) - 0.5 for tail in (_TAIL, 1 - _LEVEL)]
+    tops = [0.5 - _auc_bound(1 - d, tail) for tail in (_TAIL, 1 - _LEVEL)]
+    return Difference(
+        value=float(d.mean()) - 0.5,
+        low=ends[0],
+        high=tops[0],
+        lower=ends[1],
+        upper=tops[1],
+        p=_chance_below_half(d),
+        se=_error(d),
     )
 
 
@@ -158,11 +206,9 @@ def compare(
     label: Integer[np.ndarray, " b"],
     run: Integer[np.ndarray, " b"],
     *,
-    rng: np.random.Generator,
     threshold: float = 0.0,
     other_threshold: float = 0.0,
     fold: Integer[np.ndarray, " b"] | None = None,
-    n_bootstrap: int = 10_000,
 ) -> Comparison:
     """Return how far a classifier is above another one on the same configurations.
 
@@ -171,69 +217,55 @@ def compare(
         other: Score of each configuration by the other; above ``other_threshold`` means glass.
         label: 1 for glass, 0 for liquid.
         run: Index of the independent run each configuration came from.
-        rng: Draws the weights.
         threshold: Where glass begins for the one.
         other_threshold: Where glass begins for the other.
         fold: As in :func:`score`; both classifiers from the same folds.
-        n_bootstrap: Number of resamples; no p is below ``2 / (n_bootstrap + 1)``.
 
     Raises:
         ValueError: A logit is not finite, or a class is absent (from every fold, where there are folds).
 
     Example:
-        Five runs are right for the one and wrong for the other, so p is that of five coins alike, 2 / 2**5:
-
         >>> label, run = np.repeat([0, 1], 5), np.tile(np.arange(5), 2)
         >>> right = np.where(label == 1, 1.0, -1.0)
-        >>> c = compare(right, -right, label, run, rng=np.random.default_rng(1))
-        >>> c.accuracy.value, bool(abs(c.accuracy.p - 2 / 2**5) < 0.01)
-        (1.0, True)
+        >>> c = compare(right, -right, label, run)
+        >>> c.auc.value, bool(c.auc.p < 0.05), bool(c.auc.lower > 0)
+        (1.0, True, True)
     """
     glass = glasses(logit, label)
     glasses(other, label)
-    member, weights, extra = _resample(run, rng=rng, n_bootstrap=n_bootstrap)
-    pairs = _Pairs.of(glass, member, fold)
-    right = ((logit > threshold) == glass).astype(float) - ((other > other_threshold) == glass)
-    wins = _outranks(logit[glass], logit[~glass]) - _outranks(other[glass], other[~glass])
-    size = member.sum(axis=1)
-    n_right, n, n_extra = _counted(right, member, weights, extra)
-    won, n_pairs, n_extra_pairs = pairs.counted(wins, weights, extra)
-    n_most = n_extra * max(np.abs(member @ right / size).max(), 1 / size.mean())
-    n_most_pairs = n_extra_pairs * max(pairs.most(wins), 1 / size.mean())
+    pair = logit, other
+    areas = [_of_runs(each, glass, run, fold) for each in pair]
+    right = [
+        _pseudo_values((each > limit) == glass, run)
+        for each, limit in zip(pair, (threshold, other_threshold), strict=True)
+    ]
     return Comparison(
         n_test=len(logit),
-        n_runs=len(member),
-        accuracy=_difference(float(right.mean()), low=(n_right - n_most) / n, high=(n_right + n_most) / n),
-        auc=_difference(pairs.mean(wins), low=(won - n_most_pairs) / n_pairs, high=(won + n_most_pairs) / n_pairs),
+        n_runs=len(areas[0]),
+        accuracy=_difference(right[0], right[1], bound=_clopper_pearson),
+        auc=_difference(areas[0], areas[1], bound=_auc_bound),
     )
 
 
-def fraction(
-    holds: Bool[np.ndarray, " b"],
-    run: Integer[np.ndarray, " b"],
-    *,
-    rng: np.random.Generator,
-    n_bootstrap: int = 10_000,
-) -> Estimate:
-    """Return how often something holds, with its 95% interval from resampling the runs.
+def fraction(holds: Bool[np.ndarray, " b"], run: Integer[np.ndarray, " b"]) -> Estimate:
+    """Return how often something holds, with its 95% interval over the runs.
 
     Args:
         holds: Whether it does, for each configuration.
         run: Index of the independent run each configuration came from.
-        rng: Draws the weights.
-        n_bootstrap: Number of resamples.
 
     Raises:
         ValueError: There is no configuration.
 
     Example:
-        >>> e = fraction(np.ones(4, bool), np.arange(4), rng=np.random.default_rng(1))
-        >>> e.value, e.high, bool(abs(e.low - 0.025 ** (1 / 4)) < 0.02)
-        (1.0, 1.0, True)
+        >>> e = fraction(np.ones(4, bool), np.arange(4))
+        >>> e.value, e.high, round(e.low - 0.025 ** (1 / 4), 9)
+        (1.0, 1.0, 0.0)
     """
     if not len(holds):
         raise ValueError("holds must have at least one configuration; got none")
-    return _fraction(holds, *_resample(run, rng=rng, n_bootstrap=n_bootstrap))
+    d = _pseudo_values(holds, run)
+    return Estimate(float(holds.mean()), _clopper_pearson(d, _TAIL), 1 - _clopper_pearson(1 - d, _TAIL))
 
 
 def accuracy(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"], *, threshold: float = 0.0) -> float:
@@ -268,7 +300,8 @@ def auc(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> flo
         0.75
     """
     glass = glasses(logit, label)
-    return float(_outranks(logit[glass], logit[~glass]).mean())
+    won, n_pairs = _won(logit, glass)
+    return float(won[glass].sum() / n_pairs[glass].sum())
 
 
 def rethreshold(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> float:
@@ -357,109 +390,133 @@ def glasses(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) ->
     return glass
 
 
-def _outranks(glass: Float[np.ndarray, " g"], liquid: Float[np.ndarray, " l"]) -> Float[np.ndarray, "g l"]:
-    return np.asarray((np.sign(glass[:, None] - liquid) + 1.0) / 2.0)
+def _won(
+    logit: Float[np.ndarray, " b"], glass: Bool[np.ndarray, " b"], fold: Integer[np.ndarray, " b"] | None = None
+) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, " b"]]:
+    """Return, for each configuration, its pairs that are ranked rightly and all its pairs, within its fold."""
+    won, n_pairs = np.zeros(len(logit)), np.zeros(len(logit))
+    for here in [np.ones(len(logit), bool)] if fold is None else [fold == one for one in np.unique(fold)]:
+        s, y = logit[here], glass[here]
+        n_glass, n_liquid = y.sum(), (~y).sum()
+        above = np.empty(len(s))  # configurations of the other class with a smaller score, ties counting one half
+        above[y], above[~y] = (_ranks(s)[who] - _ranks(s[who]) for who in (y, ~y))
+        won[here] = np.where(y, above, n_glass - above)
+        n_pairs[here] = np.where(y, n_liquid, n_glass)
+    if not n_pairs.any():
+        raise ValueError("fold must put a glass and a liquid together at least once; every fold holds one class")
+    return won, n_pairs
 
 
-def _resample(
-    run: Integer[np.ndarray, " b"], *, rng: np.random.Generator, n_bootstrap: int
-) -> tuple[Float[np.ndarray, "r b"], Float[np.ndarray, "s r"], Float[np.ndarray, " s"]]:
-    """Return which configurations are of which run, and the weights of the runs and of the extra run."""
-    runs, of_run = np.unique(run, return_inverse=True)
-    member = (of_run == np.arange(len(runs))[:, None]).astype(float)
-    draws = rng.standard_exponential((n_bootstrap, len(runs) + 1))
-    return member, draws[:, 1:], draws[:, 0]
+def _ranks(values: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+    """Return the ranks from 1, equal values sharing their mean rank."""
+    _, place, often = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(often) - (often - 1) / 2)[place]
 
 
-_Counts = tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"], Float[np.ndarray, " s"]]
+def _of_runs(
+    logit: Float[np.ndarray, " b"],
+    glass: Bool[np.ndarray, " b"],
+    run: Integer[np.ndarray, " b"],
+    fold: Integer[np.ndarray, " b"] | None,
+) -> Float[np.ndarray, " r"]:
+    """Return the pseudo-value of the AUC of each run."""
+    won, n_pairs = _won(logit, glass, fold)
+    total = n_pairs[glass].sum()
+    area = won[glass].sum() / total
+    _, of_run = np.unique(run, return_inverse=True)
+    moved = np.bincount(of_run, won - n_pairs * area)
+    return np.asarray(area + moved * len(moved) / total)
 
 
-def _counted(
-    right: Float[np.ndarray, " b"],
-    member: Float[np.ndarray, "r b"],
-    weights: Float[np.ndarray, "s r"],
-    extra: Float[np.ndarray, " s"],
-) -> _Counts:
-    """Return what is right, the number of all, and how many of these are of the extra run, in each resample."""
-    size = member.sum(axis=1)
-    n_extra = extra * size.mean()
-    return weights @ (member @ right), weights @ size + n_extra, n_extra
+def _pseudo_values(holds: Bool[np.ndarray, " b"], run: Integer[np.ndarray, " b"]) -> Float[np.ndarray, " r"]:
+    """Return the pseudo-value of a fraction of each run."""
+    _, of_run = np.unique(run, return_inverse=True)
+    moved = np.bincount(of_run, holds - holds.mean())
+    return np.asarray(holds.mean() + moved * len(moved) / len(holds))
 
 
-def _fraction(
-    right: Bool[np.ndarray, " b"],
-    member: Float[np.ndarray, "r b"],
-    weights: Float[np.ndarray, "s r"],
-    extra: Float[np.ndarray, " s"],
-) -> Estimate:
-    n_right, n, n_extra = _counted(right.astype(float), member, weights, extra)
-    return _estimate(float(right.mean()), low=n_right / n, high=(n_right + n_extra) / n)
+def _error(d: Float[np.ndarray, " r"]) -> float:
+    """Return the standard error of the mean of pseudo-values; a single run has none."""
+    return float(d.std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Pairs:
-    """The pairs of a glass and a liquid that are ranked, and the runs they are of.
-
-    The extra run holds glasses that every liquid, or none, outranks: as many pairs as a run has in the mean.
-    """
-
-    ranked: Bool[np.ndarray, "g l"]
-    of_glass: Float[np.ndarray, "r g"]
-    of_liquid: Float[np.ndarray, "r l"]
-
-    @classmethod
-    def of(
-        cls,
-        glass: Bool[np.ndarray, " b"],
-        member: Float[np.ndarray, "r b"],
-        fold: Integer[np.ndarray, " b"] | None,
-    ) -> "_Pairs":
-        fold = np.zeros(len(glass), int) if fold is None else fold
-        ranked = fold[glass][:, None] == fold[~glass]
-        if not ranked.any():
-            raise ValueError("fold must put a glass and a liquid together at least once; every fold holds one class")
-        return cls(ranked=ranked, of_glass=member[:, glass], of_liquid=member[:, ~glass])
-
-    def mean(self, wins: Float[np.ndarray, "g l"]) -> float:
-        return float(wins[self.ranked].mean())
-
-    def most(self, wins: Float[np.ndarray, "g l"]) -> float:
-        """Return the largest mean, by size, of the pairs of one run's glasses, or of one run's liquids."""
-        won, n_pairs = (self.of_glass @ each @ self.of_liquid.T for each in (wins * self.ranked, self.ranked))
-        means = [np.abs(won.sum(axis=k)) / np.maximum(n_pairs.sum(axis=k), 1) for k in (0, 1)]
-        return float(np.concatenate(means).max())
-
-    def counted(
-        self, wins: Float[np.ndarray, "g l"], weights: Float[np.ndarray, "s r"], extra: Float[np.ndarray, " s"]
-    ) -> _Counts:
-        """Return what is won, the number of pairs, and how many of these are of the extra run, in each resample."""
-        n_pairs, won = (self.of_glass @ each @ self.of_liquid.T for each in (self.ranked, wins * self.ranked))
-        n, n_glass = ((weights @ n_pairs) * weights).sum(axis=1), self.of_glass.sum(axis=1)
-        n_extra = extra * n_glass.mean() * n / (weights @ n_glass)
-        return ((weights @ won) * weights).sum(axis=1), n + n_extra, n_extra
-
-    def estimate(
-        self, wins: Float[np.ndarray, "g l"], weights: Float[np.ndarray, "s r"], extra: Float[np.ndarray, " s"]
-    ) -> Estimate:
-        won, n, n_extra = self.counted(wins, weights, extra)
-        return _estimate(self.mean(wins), low=won / n, high=(won + n_extra) / n)
+def _moments(d: Float[np.ndarray, " r"], part: float, value: float) -> tuple[float, float, float]:
+    """Return mean, sum of squares and size of the pseudo-values with a part of one more run of a given value."""
+    size = len(d) + part
+    mean = float(np.clip((d.sum() + part * value) / size, 1e-9, 1 - 1e-9))
+    return mean, float(((d - mean) ** 2).sum() + part * (value - mean) ** 2), size
 
 
-def _estimate(value: float, *, low: Float[np.ndarray, " s"], high: Float[np.ndarray, " s"]) -> Estimate:
-    tail = (1 - _LEVEL) / 2
-    return Estimate(
-        value=value,
-        low=min(value, float(np.quantile(low, tail))),
-        high=min(1.0, max(value, float(np.quantile(high, 1 - tail)))),
+def _beta(mean: float, variance: float) -> tuple[float, float]:
+    """Return the parameters of the beta distribution of a mean and a variance."""
+    size = max(mean * (1 - mean) / max(variance, 1e-12) - 1, 1e-3)
+    return mean * size, (1 - mean) * size
+
+
+def _below(d: Float[np.ndarray, " r"]) -> tuple[float, float]:
+    """Return the beta distribution behind the lower bound of an AUC of at least one half."""
+    mean, square, size = _moments(d, _WRONG, 0.0)
+    return _beta(mean, square / (size * max(size - 1, 0.5)))
+
+
+def _above(d: Float[np.ndarray, " r"]) -> tuple[float, float]:
+    """Return centre and width, on the logit scale, behind the upper bound of an AUC of at least one half."""
+    mean, square, size = _moments(d, _RIGHT, 1.0)
+    return float(special.logit(mean)), float(
+        np.sqrt(max(square / (size * max(size - 1, 0.25)), 1e-12)) / (mean * (1 - mean))
     )
 
 
-def _difference(value: float, *, low: Float[np.ndarray, " s"], high: Float[np.ndarray, " s"]) -> Difference:
-    tail = (1 - _LEVEL) / 2
-    beyond = min((low <= 0).sum(), (high >= 0).sum())
-    return Difference(
-        value=value,
-        low=max(-1.0, min(value, float(np.quantile(low, tail)))),
-        high=min(1.0, max(value, float(np.quantile(high, 1 - tail)))),
-        p=min(1.0, 2 * float(beyond + 1) / (len(low) + 1)),
+def _auc_bound(d: Float[np.ndarray, " r"], tail: float) -> float:
+    """Return the lower bound of an AUC at a one-sided tail."""
+    area, n = float(d.mean()), len(d)
+    if area >= 1 - 1e-12:
+        return float(tail ** (1 / n))
+    if area <= 1e-12:
+        return 0.0
+    if area >= 0.5:
+        return min(area, float(special.betaincinv(*_below(d), tail)))
+    centre, width = _above(1 - d)
+    return min(area, float(1 - special.expit(centre + special.ndtri(1 - tail) * width)))
+
+
+def _chance_below_half(d: Float[np.ndarray, " r"]) -> float:
+    """Return the tail at which the lower bound of an AUC is one half."""
+    area, n = float(d.mean()), len(d)
+    if area >= 1 - 1e-12:
+        return float(0.5**n)
+    if area <= 1e-12:
+        return 1.0
+    if area >= 0.5:
+        return float(special.betainc(*_below(d), 0.5))
+    centre, width = _above(1 - d)
+    return float(special.ndtr(centre / width))
+
+
+def _clopper_pearson(d: Float[np.ndarray, " r"], tail: float) -> float:
+    """Return the lower bound of a fraction at a one-sided tail, one more run being all wrong."""
+    if d.mean() <= 1e-12:
+        return 0.0
+    mean, square, size = _moments(d, 1.0, 0.0)
+    return min(float(d.mean()), float(special.betaincinv(*_beta(mean, square / (size * (size + 1))), tail)))
+
+
+def _difference(
+    one: Float[np.ndarray, " r"],
+    other: Float[np.ndarray, " r"],
+    *,
+    bound: Callable[[Float[np.ndarray, " r"], float], float],
+) -> Difference:
+    """Return the difference of two scores by their pseudo-values, ``bound`` being the lower bound of either."""
+    d, n = one - other, len(one)
+    value, free, tail = float(d.mean()), max(n - 1, 1), 1 - _LEVEL
+    single, both = (float(special.stdtrit(free, 1 - part)) for part in (tail, _TAIL))
+    # two classifiers that are the same on every run may still differ on one that is not there
+    se = _error(d) if np.ptp(d) > 1e-12 else (1 - tail ** (1 / n)) / single
+    up, down = (
+        max(single * se, float(np.hypot(1 - bound(1 - a, tail) - a.mean(), b.mean() - bound(b, tail))))
+        for a, b in ((one, other), (other, one))
     )
+    low, high, lower, upper = np.clip(value + np.array([-both * se, both * se, -down, up]), -1, 1).tolist()
+    p = float(special.stdtr(free, -value / se))
+    return Difference(value=value, low=low, high=high, lower=lower, upper=upper, p=p, se=se)

@@ -44,6 +44,7 @@ class Classify(BaseModel):
         description="Logistic regressions beside the networks; e_pot for thermal, e_is for inherent configurations",
     )
     train: learn.Train = learn.Train()
+    margin: float = Field(0.05, gt=0, lt=0.5, description="Difference of an AUC or accuracy that counts as none")
     n_seeds: PositiveInt = Field(1, description="Trainings of each network, whose logits are averaged")
     validation: float = Field(0.15, gt=0, lt=1, description="Fraction of the runs that choose")
     test: float = Field(0.25, gt=0, lt=1, description="Fraction of the runs that are touched once")

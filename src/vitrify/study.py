@@ -1,6 +1,17 @@
 """One investigation from settings to results: cool, learn, score, locate. Only this module knows the order."""
 
-__all__ = ["BATCH", "compile_kernels", "finished", "learn", "matched", "pair", "report_again", "run", "simulate"]
+__all__ = [
+    "BATCH",
+    "classified",
+    "compile_kernels",
+    "finished",
+    "learn",
+    "matched",
+    "pair",
+    "report_again",
+    "run",
+    "simulate",
+]
 
 import hashlib
 import json
@@ -13,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrify import classify, dynamics, log, parallel, report, store, transition, views
+from vitrify import classify, conclusions, dynamics, log, parallel, report, store, transition, views
 from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
 from vitrify.models import CNN, MODELS
 from vitrify.potentials import MIXTURES, Mixture
@@ -141,7 +152,7 @@ def learn(
 def finished(study: Study, out: Path) -> bool:
     """Return whether a folder holds the results and the report of a study, made by these versions."""
     done = store.read_json(out / "results.json")
-    if not done or not (out / "report.html").exists():
+    if not done or "claims" not in done or not (out / "report.html").exists():
         return False
     return bool(done["study"] == study.model_dump(mode="json") and done["versions"] == store.versions())
 
@@ -179,35 +190,48 @@ def run(
     ensemble = store.load(out / "data", study.simulate, seed=study.seed, k=study.classify.records)
     pair_found, equal = matched(study, out, n_workers=n_workers, progress=progress)
     outcomes = classify.learn_all(study, ensemble, out / "models", equal=equal, n_workers=n_workers, progress=progress)
-    rows = classify.rows(study, ensemble.T, outcomes)
-    results = {
-        "study": settings,
+    results: dict[str, Any] = {
         "versions": store.versions(),
         "cooling_curve": _cooling_curve(ensemble),
         "minimiser": _minimiser(study, ensemble),
         "reference": _reference(study, ensemble),
         "tg": _tg(study, ensemble),
-        "classification": [row for row in rows if row["train_k"] != classify.EQUAL_ENERGY],
-        "equal_energy": None
-        if pair_found is None
-        else {
-            "pair": asdict(pair_found),
-            "rows": [row for row in rows if row["train_k"] == classify.EQUAL_ENERGY],
-        },
+        **classified(study, ensemble.T, outcomes, pair_found),
         "learning_curves": [classify.learning_curve(outcome) for outcome in outcomes if outcome["history"]],
     }
+    results["tg_summary"] = None
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
     results["timing"] = spent | {"total_s": time.perf_counter() - began}
     with _logged(study, out, "analyse", f"{study.name}-report", settings) as entry:
         results = _report(study, results, out, sections=sections, n_workers=n_workers, progress=progress)
         shown = [name for name in ("progress", "cooling_curve") if (out / "figures" / f"{name}.png").exists()]
         entry |= {
-            "sentences": results["conclusions"],
+            "sentences": [*results["summary"], *results["conclusions"]],
             "figures": [f"figures/{name}.png" for name in shown],
             "results": {"tg": results["tg"], "timing": results["timing"]},
         }
     _log_figures(study, out, outcomes)
     return results
+
+
+def classified(
+    study: Study, T: np.ndarray, outcomes: Sequence[dict[str, Any]], pair: EnergyPair | None
+) -> dict[str, Any]:
+    """Return what the classifiers reached: ``study``, ``classification`` and ``equal_energy`` of the results.
+
+    Args:
+        study: The investigation.
+        T: Bath temperature of every record.
+        outcomes: What `vitrify.classify.learn_all` returned.
+        pair: The records of equal energy, if the study asks for them.
+    """
+    rows = classify.rows(T, outcomes)
+    matched_rows = [row for row in rows if row["train_k"] == classify.EQUAL_ENERGY]
+    return {
+        "study": study.model_dump(mode="json"),
+        "classification": [row for row in rows if row["train_k"] != classify.EQUAL_ENERGY],
+        "equal_energy": None if pair is None else {"pair": asdict(pair), "rows": matched_rows},
+    }
 
 
 def _log_figures(study: Study, out: Path, outcomes: Sequence[dict[str, Any]]) -> None:
@@ -316,6 +340,11 @@ def report_again(
     results = store.read_json(out / "results.json")
     if results is None:
         raise ValueError(f"{out} holds no results.json: run a study there first")
+    if "claims" not in results:
+        raise ValueError(
+            f"{out} holds results of an earlier version without claims: run the study again with --out {out}; its runs "
+            "and its networks are used as they are"
+        )
     study = Study.model_validate(results["study"])
     return _report(study, results, out, sections=sections, n_workers=n_workers, progress=progress)
 
@@ -324,11 +353,14 @@ def _report(
     study: Study, results: dict[str, Any], out: Path, *, sections: Sections, n_workers: int, progress: Progress
 ) -> dict[str, Any]:
     """Write the page, the figures and, last, ``results.json``; return the results with their conclusions."""
-    results = results | {"classification": classify.corrected(results["classification"])}
-    if results["equal_energy"] is not None:
-        rows = classify.corrected(results["equal_energy"]["rows"])
-        results["equal_energy"] = results["equal_energy"] | {"rows": rows}
-    results["conclusions"] = report.conclusions(results)
+    results = results | {
+        "claims": [claim.to_json() for claim in conclusions.claims(results)],
+        "summary": conclusions.summary(results),
+        "warnings": conclusions.warnings(results),
+        "conclusions": conclusions.sentences(results),
+        "saturated": conclusions.saturated(results),
+        "chosen_network": conclusions.chosen_network(results),
+    }
     report.write(
         results,
         _pictures(study, out),

@@ -14,7 +14,7 @@ temperature is interpolated linearly,
 between neighbouring liquids, from the hottest down, with an interval by resampling the test runs.
 """
 
-__all__ = ["Cell", "Crossing", "Scored", "cell", "crossing", "failure"]
+__all__ = ["Cell", "Crossing", "Scored", "asked", "cell", "crossing", "failure"]
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,10 +23,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from vitrify import scores
+from vitrify.claims import Answer, Asked
 from vitrify.scores import Difference, Estimate
 
 _N_BOOTSTRAP = 4_000
-_NOTICED = 0.05  # a loss of AUC below it counts as none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,17 +85,16 @@ class Crossing:
     found: float
 
 
-def cell(validation: Scored, test: Scored, *, rng: np.random.Generator) -> Cell:
+def cell(validation: Scored, test: Scored) -> Cell:
     """Return the scores of one cell of the matrix.
 
     Args:
         validation: Logits on the validation runs of the state tested in; they choose the moved threshold.
         test: Logits on its test runs.
-        rng: Draws the resamples.
     """
-    plain = scores.score(test.logit, test.label, test.both_runs, rng=rng, n_bootstrap=_N_BOOTSTRAP)
+    plain = scores.score(test.logit, test.label, test.both_runs)
     threshold = scores.rethreshold(validation.logit, validation.label)
-    moved = scores.score(test.logit, test.label, test.both_runs, rng=rng, threshold=threshold, n_bootstrap=_N_BOOTSTRAP)
+    moved = scores.score(test.logit, test.label, test.both_runs, threshold=threshold)
     return Cell(n_test=plain.n_test, accuracy=plain.accuracy, auc=plain.auc, accuracy_rethresholded=moved.accuracy)
 
 
@@ -133,24 +132,59 @@ def crossing(
     return Crossing(level=level, T=Estimate(float(value), float(low), float(high)), found=float(held.mean()))
 
 
-def failure(
-    lost: Difference, p: float, accuracy: Estimate, own: Estimate
-) -> Literal["none", "threshold", "representation", "undecided"]:
+def asked(
+    ranking: Difference, accuracy: Difference, *, who: str, where: str, n_runs: int, margin: float
+) -> tuple[Asked, Asked]:
+    """Return the two questions put to a transferred classifier: does it rank worse, and is it less accurate?
+
+    Args:
+        ranking: Its AUC minus that of the classifier trained in the state it is tested in.
+        accuracy: The same of the accuracies.
+        who: What it is called, with where it was trained.
+        where: What it is tested on, which begins the sentence.
+        n_runs: Independent test runs.
+        margin: Loss that counts as none.
+    """
+
+    def one(found: Difference, measure: str, yes: str, no: str) -> Asked:
+        return Asked(
+            question=f"Is it so that {who} {yes} than one trained in place? {where}.",
+            where=where,
+            yes=f"{who} {yes} than one trained in place",
+            no=f"{who} {no} as one trained in place",
+            measure=f"difference of {measure}:",
+            found=found,
+            n_runs=n_runs,
+            direction="below",
+            margin=margin,
+        )
+
+    return (
+        one(ranking, "AUC", "ranks worse", "ranks as well"),
+        one(accuracy, "accuracy", "is less accurate", "is as accurate"),
+    )
+
+
+def failure(ranking: Answer, accuracy: Answer) -> Literal["none", "threshold", "representation", "open"]:
     """Return what failed in a transferred classifier.
 
     Args:
-        lost: Its AUC minus that of the classifier trained in the state it is tested in.
-        p: The p of the difference, corrected for all that are judged together.
-        accuracy: Its accuracy there.
-        own: The accuracy of the classifier trained there.
+        ranking: Whether it ranks worse than one trained in place.
+        accuracy: Whether it is less accurate.
 
     Returns:
-        ``representation`` if the AUC is lost, by more than 0.05 and with p < 0.05; ``undecided`` if it is lost by more
-        than 0.05 and these runs cannot tell it from chance; else ``threshold`` if the accuracy is lost; else ``none``.
+        ``representation`` if it is shown to rank worse; ``threshold`` if it ranks equally well and is shown to be less
+        accurate; ``none`` if both losses are absent; else ``open``.
+
+    Example:
+        >>> failure("absent", "shown"), failure("open", "shown")
+        ('threshold', 'open')
     """
-    if lost.value < -_NOTICED:
-        return "representation" if p < 0.05 else "undecided"
-    return "threshold" if accuracy.value < own.value - _NOTICED and accuracy.high < own.value else "none"
+    if ranking == "shown":
+        return "representation"
+    if ranking == "absent" and accuracy != "open":
+        return "threshold" if accuracy == "shown" else "none"
+    return "open"
 
 
 def _fallen(T: Float[np.ndarray, " t"], accuracy: Float[np.ndarray, "s t"], level: float) -> Float[np.ndarray, " s"]:

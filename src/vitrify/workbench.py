@@ -26,6 +26,7 @@ from vitrify import (
     baselines,
     classify,
     dataset,
+    energy,
     entries,
     learn,
     learning_figures,
@@ -39,6 +40,8 @@ from vitrify import (
 )
 from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
+from vitrify.claims import Claim, judge
+from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Labelled, Split
 from vitrify.evaluate import Averaging
 from vitrify.models import MODELS, Network, suited
@@ -182,7 +185,7 @@ def train(
         }
         store.write_json(folder / "outcome.json", outcome)
         _draw(outcome, out)
-        entry |= _found(chosen, outcome, store.Checkpoints(folder), model, chooses)
+        entry |= _found(outcome, store.Checkpoints(folder), model, chooses)
     return dict(store.read_json(folder / "outcome.json"))
 
 
@@ -208,14 +211,13 @@ def _unless_done(out: Path, folder: Path, known: Mapping[str, Any]) -> AbstractC
 
 
 def _found(
-    chosen: Study, outcome: Mapping[str, Any], checkpoints: store.Checkpoints, model: Network, chooses: Labelled
+    outcome: Mapping[str, Any], checkpoints: store.Checkpoints, model: Network, chooses: Labelled
 ) -> dict[str, Any]:
     """Return what the log keeps of a training: its validation scores, and those of its last weights beside them."""
     own, *others = ({"validation": row} for row in outcome["scores"])
     scorer, last = entries.last_weights(model, checkpoints, outcome["history"]), None
     if scorer is not None:
-        rng = stream(chosen.seed, "workbench", outcome["name"], "last")
-        last = {"validation": entries.scored(scorer(chooses), chooses, rng)}
+        last = {"validation": entries.scored(scorer(chooses), chooses)}
     figures = {"figures": [f"figures/trained_{outcome['name']}.png"]}
     return entries.found(own, outcome["history"], last=last) | ({"energy": others[0]} if others else {}) | figures
 
@@ -362,8 +364,9 @@ def cross_validate(
 
     Returns:
         ``input``, ``k``, ``n_folds``, ``n_inner`` and the rows of ``table``: those of `vitrify.evaluate.table` with the
-        ``model`` and, in the pooled rows, ``auc_minus_energy``: how far the AUC is above that of the energy alone on
-        the same runs (``value``, ``low``, ``high``, ``p``, and ``p_holm`` over the models), where the energy is known.
+        ``model`` and, in the pooled rows, where the energy is known: ``auc_minus_energy``, how far the AUC is above
+        that of the energy alone on the same runs; ``auc_at_equal_energy``, what is left at equal energy (both as
+        `vitrify.scores.Difference`); and the ``claim`` whether the model sees more than the energy.
 
     Raises:
         ValueError: There is no such network or baseline, or too few runs.
@@ -394,24 +397,20 @@ def cross_validate(
 
     fits = {kind: _fit(chosen, kind, task, place / kind) for kind in kinds}
     parallel.spread(_train_fold, jobs, n_workers=n_workers, progress=tick)
-    energy = baselines.ENERGY[task.input]
-    by_energy = _fit(chosen, energy, task, Path()) if chosen.simulate.liquid.has_potential else None
+    word = baselines.ENERGY[task.input]
+    by_energy = _fit(chosen, word, task, Path()) if chosen.simulate.liquid.has_potential else None
     if nested:
         fits = {"chosen inside": evaluation.chosen_inside(fits, everything, nested)}
-    if by_energy is not None and energy not in fits:
-        fits[energy] = by_energy
+    if by_energy is not None and word not in fits:
+        fits[word] = by_energy
     results: dict[str, Any] = {"input": task.input, "k": task.k, "n_folds": n_folds, "n_inner": n_inner}
     asked = {"input": task.input, "k": task.k, "kinds": list(kinds), "n_folds": n_folds, "n_inner": n_inner}
     with _logged(chosen, out, f"crossvalidate-{place.name}", asked, data=everything.digest) as entry:
-        found = {
-            name: evaluation.cross_validate(fit, everything, splits, rng=stream(chosen.seed, "folds", task.name, name))
-            for name, fit in fits.items()
-        }
-        beside = dict.fromkeys(found)
-        if by_energy is not None:
-            beside |= _above(found, energy, everything, chosen.seed, task)
+        found = {name: evaluation.cross_validate(fit, everything, splits) for name, fit in fits.items()}
+        beside = {} if by_energy is None else _beside(found, word, everything, chosen, task)
+        nothing = {"auc_minus_energy": None, "auc_at_equal_energy": None, "claim": None}
         results["table"] = [
-            {"model": name} | row | {"auc_minus_energy": beside[name] if row["fold"] == "pooled" else None}
+            {"model": name} | row | (beside.get(name, nothing) if row["fold"] == "pooled" else nothing)
             for name, one in found.items()
             for row in evaluation.table(one)
         ]
@@ -441,25 +440,48 @@ def _train_fold(job: _Fold, tick: parallel.Tick) -> None:
     tick(1)
 
 
-def _above(
-    found: Mapping[str, evaluation.CrossValidation], energy: str, everything: Labelled, seed: int, task: Task
-) -> dict[str, dict[str, Any] | None]:
-    """Return how far the pooled AUC of each classifier is above the energy's, over the same runs."""
-    known, names = found[energy], [name for name in found if name != energy]
-    apart = [
-        asdict(
-            scores.compare(
-                found[name].logit,
-                known.logit,
-                everything.label,
-                everything.run,
-                fold=known.fold,
-                rng=stream(seed, "folds", task.name, name, energy),
-            ).auc
+def _beside(
+    found: Mapping[str, evaluation.CrossValidation], by_energy: str, everything: Labelled, chosen: Study, task: Task
+) -> dict[str, dict[str, Any]]:
+    """Return what the pooled scores of each classifier are beside the energy's, over the same runs."""
+    known, names = found[by_energy], [name for name in found if name != by_energy]
+    n_runs = len(np.unique(everything.run))
+    apart = {
+        name: scores.compare(found[name].logit, known.logit, everything.label, everything.run, fold=known.fold).auc
+        for name in names
+    }
+    more = {
+        name: energy.adds(
+            found[name].logit,
+            -everything.energy(by_energy),  # type: ignore[arg-type]
+            everything.label,
+            everything.run,
+            fold=known.fold,
         )
         for name in names
-    ]
-    return dict(zip(names, scores.corrected(apart), strict=True))
+    }
+    claims = _more(list(more.items()), task, chosen, n_runs)
+    return {
+        name: {
+            "auc_minus_energy": asdict(apart[name]),
+            "auc_at_equal_energy": asdict(more[name]),
+            "claim": claim.to_json(),
+        }
+        for name, claim in zip(names, claims, strict=True)
+    }
+
+
+def _more(found: Sequence[tuple[str, scores.Difference]], task: Task, chosen: Study, n_runs: int) -> list[Claim]:
+    """Return whether classifiers see more than the energy, all of them one family."""
+    T = None if task.k == classify.EQUAL_ENERGY else chosen.simulate.bath.T(task.k)
+    where = f"{SHOWN_AS[task.input]}, " + ("equal energy" if T is None else f"liquid at T = {T:.3f}")
+    return judge(
+        "networks",
+        [
+            energy.asked(one, who=report.name_in_text(name), where=where, n_runs=n_runs, margin=chosen.classify.margin)
+            for name, one in found
+        ],
+    )
 
 
 def parted(chosen: Study, out: Path, task: Task, n_workers: int, progress: Progress) -> tuple[Labelled, Split]:
@@ -479,25 +501,32 @@ def scored(
     task: Task,
     scorers: Mapping[str, evaluation.Scorer],
 ) -> list[dict[str, Any]]:
-    """Return the scores of classifiers on some runs, with the energy's and the difference from it where it is known.
+    """Return the scores of classifiers on some runs, with what they are beside the energy's where it is known.
 
-    The p values of the differences are corrected for their number by Holm's method, ``p_holm``.
+    A row of another classifier than the energy has ``auc_minus_energy``, ``auc_at_equal_energy`` and the ``claim``
+    whether it sees more than the energy; the claims of all rows are one family.
     """
-    energy, everyone = baselines.ENERGY[task.input], dict(scorers)
+    by_energy, everyone = baselines.ENERGY[task.input], dict(scorers)
     if chosen.simulate.liquid.has_potential:
-        fit = _fit(chosen, energy, task, Path())
-        everyone[energy] = fit(everything.of_runs(parts.train), everything.of_runs(parts.validation), fold=())
+        fit = _fit(chosen, by_energy, task, Path())
+        everyone[by_energy] = fit(everything.of_runs(parts.train), everything.of_runs(parts.validation), fold=())
     shown, found = _part(everything, parts, part), []
-    known = everyone[energy](shown) if energy in everyone else None
+    known = everyone[by_energy](shown) if by_energy in everyone else None
+    n_runs = len(np.unique(shown.run))
     for name, scorer in everyone.items():
-        logit, rng = scorer(shown), stream(chosen.seed, "workbench", task.name, part, name)
-        one = scores.score(logit, shown.label, shown.run, rng=rng)
-        beside = None
-        if known is not None and name != energy:
-            beside = asdict(scores.compare(logit, known, shown.label, shown.run, rng=rng).auc)
-        found.append({"model": name, "part": part} | asdict(one) | {"auc_minus_energy": beside})
-    all_beside = scores.corrected([row["auc_minus_energy"] for row in found])
-    return [row | {"auc_minus_energy": beside} for row, beside in zip(found, all_beside, strict=True)]
+        logit = scorer(shown)
+        beside: dict[str, Any] = {"auc_minus_energy": None, "auc_at_equal_energy": None, "claim": None}
+        if known is not None and name != by_energy:
+            beside["auc_minus_energy"] = asdict(scores.compare(logit, known, shown.label, shown.run).auc)
+            if n_runs >= energy.MIN_ADDING:
+                beside["auc_at_equal_energy"] = asdict(energy.adds(logit, known, shown.label, shown.run))
+        one = scores.score(logit, shown.label, shown.run)
+        found.append({"model": name, "part": part} | asdict(one) | beside)
+    asked = [row for row in found if row["auc_at_equal_energy"] is not None]
+    differences = [(row["model"], scores.Difference(**row["auc_at_equal_energy"])) for row in asked]
+    for row, claim in zip(asked, _more(differences, task, chosen, n_runs), strict=True):
+        row["claim"] = claim.to_json()
+    return found
 
 
 def _fit(chosen: Study, kind: str, task: Task, folder: Path) -> evaluation.Fit:

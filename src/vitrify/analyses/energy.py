@@ -1,4 +1,8 @@
-"""Is it only the energy? Every classifier of a study beside the energy on the same test runs."""
+"""Is it only the energy? Every classifier of a study beside the energy on the same test runs.
+
+The claims are those of the study's page (`vitrify.conclusions.energy_claims`); here stand the evidence behind them,
+pairs matched in energy, and the correlation of every logit with the energy.
+"""
 
 __all__ = ["compute", "section"]
 
@@ -9,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from vitrify import classify, energy, energy_figures, report, scores, store, study
+from vitrify import classify, conclusions, energy, energy_figures, report, scores, store, study
 from vitrify.baselines import ENERGY
+from vitrify.claims import in_words
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
 from vitrify.settings import Study
 from vitrify.system import stream
 
 Values = dict[str, Any]
-
-_TRIVIAL = 0.9995  # an AUC of the energy to which nothing can be added
 
 
 def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Values:
@@ -31,16 +34,23 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
         out: Its folder.
         n_workers: Processes that load the pair of equal energy.
         progress: Told the tasks done.
+
+    Returns:
+        ``tasks``, the ``claims`` with their sentences, the ``sentences`` of the page, and ``saturated``, as
+        `vitrify.conclusions.saturated` returns it.
     """
     if not chosen.simulate.liquid.has_potential:
         return {"tasks": [], "left_out": NO_POTENTIAL}
     ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=())
-    _, equal = study.matched(chosen, out, n_workers=n_workers, progress=progress)
+    pair, equal = study.matched(chosen, out, n_workers=n_workers, progress=progress)
     known: dict[tuple[str, int], dict[tuple[int, int], float]] = {}
     for shown, data in equal.items():
         of_each = zip(data.run.tolist(), data.label.tolist(), getattr(data, ENERGY[shown]).tolist(), strict=True)
         known[shown, classify.EQUAL_ENERGY] = {(run, y): e for run, y, e in of_each}
     outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in classify.trainings(chosen)]
+    results = study.classified(chosen, ensemble.T, outcomes, pair)
+    saturated = conclusions.saturated(results)
+    full = {(task["input"], task["test_k"]) for task in saturated}
     tasks: dict[tuple[str, int], list[Values]] = {}
     for outcome in classify.averaged(outcomes):
         if not outcome["control"]:
@@ -50,8 +60,16 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
         progress("is it only the energy", len(found), len(tasks))
         energies = known.get((name, k)) or _of_records(ensemble, ENERGY[name], k, group[0]["glass_k"])
         T = None if k == classify.EQUAL_ENERGY else float(ensemble.T[k - 1])
-        found.append(_task(chosen, name, k, T, group, energies))
-    return {"tasks": found}
+        task = _task(chosen, name, k, T, group, energies)
+        best = conclusions.chosen_network(results)
+        drawn = best if any(one["model"] == best for one in task["models"]) else None
+        found.append(task | {"saturated": (name, k) in full, "shown": drawn})
+    return {
+        "tasks": found,
+        "claims": [claim.to_json() for claim in conclusions.energy_claims(results)],
+        "sentences": conclusions.energy_sentences(results),
+        "saturated": saturated,
+    }
 
 
 def _of_records(ensemble: Any, word: str, k: int, glass: int) -> Mapping[tuple[int, int], float]:
@@ -68,16 +86,11 @@ def _task(
     label, run = np.array(test["label"]), np.array(test["run"])
     e = np.array([energies[r, y] for r, y in zip(run.tolist(), label.tolist(), strict=True)])
     matched = energy.match(e, label)
-    trivial = scores.auc(-e, label) > _TRIVIAL
-    enough = matched.n_pairs >= energy.MIN_PAIRS
+    enough, n_runs = matched.n_pairs >= energy.MIN_PAIRS, len(np.unique(run))
 
-    def rng(*words: str) -> np.random.Generator:
-        return stream(chosen.seed, "energy", name, k, *words)
-
-    def aucs(model: str, logit: np.ndarray) -> Values:
-        whole = scores.score(logit, label, run, rng=rng("score", model))
-        keep = matched.keep
-        part = scores.score(logit[keep], label[keep], run[keep], rng=rng("matched", model)) if enough else None
+    def aucs(logit: np.ndarray) -> Values:
+        whole, keep = scores.score(logit, label, run), matched.keep
+        part = scores.score(logit[keep], label[keep], run[keep]) if enough else None
         return {
             "accuracy": asdict(whole.accuracy),
             "auc": asdict(whole.auc),
@@ -90,32 +103,27 @@ def _task(
         if model == word:
             continue
         logit = np.array(scored[model]["test"]["logit"])
-        adds = takes = None
-        if not trivial and len(np.unique(run)) >= 5:
-            adds = energy.gain(e, logit, label, run, rng=rng("adds", model))
-            takes = energy.gain(logit, e, label, run, rng=rng("takes", model))
+        fitted = n_runs >= energy.MIN_ADDING
         within = {
-            which: energy.correlation(logit[label == y], e[label == y], run[label == y], rng=rng("r", model, which))
+            which: energy.correlation(
+                logit[label == y],
+                e[label == y],
+                run[label == y],
+                rng=stream(chosen.seed, "energy", name, k, model, which),
+            )
             for y, which in ((0, "liquid"), (1, "glass"))
         }
-        chosen_on = scored[model]["validation"]
         models.append(
             {
                 "model": model,
-                "network": one["settings"] is not None,
-                "validation_auc": scores.auc(np.array(chosen_on["logit"]), np.array(chosen_on["label"])),
                 "logit": logit.tolist(),
-                **aucs(model, logit),
-                "auc_minus_energy": asdict(
-                    scores.compare(logit, np.array(test["logit"]), label, run, rng=rng("compare", model)).auc
-                ),
-                "adds": adds,
-                "energy_adds": None if takes is None else asdict(takes),
+                **aucs(logit),
+                "auc_minus_energy": asdict(scores.compare(logit, np.array(test["logit"]), label, run).auc),
+                "adds": asdict(energy.adds(logit, -e, label, run)) if fitted else None,
+                "energy_adds": asdict(energy.adds(-e, logit, label, run)) if fitted else None,
                 "correlation": {which: None if r is None else asdict(r) for which, r in within.items()},
             }
         )
-    _judge(models)
-    best = max((one for one in models if one["network"]), key=lambda one: one["validation_auc"], default=None)
     return {
         "input": name,
         "k": k,
@@ -124,26 +132,15 @@ def _task(
         "energy": e.tolist(),
         "label": label.tolist(),
         "run": run.tolist(),
-        "n_runs": len(np.unique(run)),
-        "trivial": bool(trivial),
-        "baseline": aucs(word, np.array(test["logit"])),
+        "n_runs": n_runs,
+        "baseline": aucs(np.array(test["logit"])),
         "matched": {
             "n_pairs": matched.n_pairs,
             "before": asdict(matched.before),
             "after": None if matched.after is None else asdict(matched.after),
         },
         "models": models,
-        "shown": None if best is None else best["model"],
     }
-
-
-def _judge(models: list[Values]) -> None:
-    """Give every classifier of a task its verdict, the p of its gain corrected for the number of classifiers."""
-    adds = [None if one["adds"] is None else asdict(one["adds"]) for one in models]
-    corrected = scores.corrected([None if one is None else one["likelihood"] for one in adds])
-    for one, found, likelihood in zip(models, adds, corrected, strict=True):
-        one["verdict"] = "trivial" if likelihood is None else energy.verdict(one["adds"], likelihood["p_holm"])
-        one["adds"] = None if found is None else found | {"likelihood": likelihood}
 
 
 def section(values: Values) -> report.Section:
@@ -153,7 +150,7 @@ def section(values: Values) -> report.Section:
         words = [f"This cannot be asked: {values['left_out']}, so there is no energy."]
         return report.Section(anchor="energy", title="Is it only the energy?", sentences=words)
     shown = [task for task in tasks if task["shown"] is not None]
-    drawn = [task for task in shown if not task["trivial"]] or shown[-1:]
+    drawn = [task for task in shown if not task["saturated"]] or shown[-1:]
     coldest = sorted(drawn, key=lambda task: (task["input"] != "inherent", task["T"] or 0.0))[:3]
     drawings = [
         report.Drawing(
@@ -161,60 +158,53 @@ def section(values: Values) -> report.Section:
             draw=energy_figures.energy_question,
             values=(coldest,),
             data=_columns(coldest),
-            caption="Logit of the network with the best validation AUC against the energy, Pearson's r within each "
-            "class, and AUC of all test configurations and of those matched on the energy.",
+            caption="Logit of the network chosen on validation runs against the energy, Pearson's r within each "
+            "class, and AUC of all test configurations and of those matched in energy.",
         )
     ]
     return report.Section(
         anchor="energy",
         title="Is it only the energy?",
-        sentences=[_sentence(task) for task in tasks if not task["trivial"]] + _trivial(tasks),
+        sentences=values["sentences"],
         drawings=drawings if coldest else [],
-        tables=[_table(task) for task in tasks if not task["trivial"]],
+        tables=[*_claimed(values), *(_table(task) for task in tasks if not task["saturated"])],
     )
 
 
-def _sentence(task: Values) -> str:
-    where = _where(task)
-    if task["shown"] is None:
-        return f"{where}: the study has no network to ask about."
-    best = next(one for one in task["models"] if one["model"] == task["shown"])
-    name, symbol = report.name_of_model(best["model"]), report.name_of_model(task["energy_name"])
-    n = f"n = {len(task['label'])}, {task['n_runs']} test runs"
-    if best["adds"] is None:
-        return f"{where} ({n}): there are too few test runs to say what the {name} adds to {symbol}."
-    gain = best["adds"]["likelihood"]
-    evidence = (
-        f"{with_interval(gain, '+.3f')} nats per configuration on top of {symbol}, p = {report.with_holm(gain)}; "
-        f"AUC {with_interval(best['auc'])} against {with_interval(task['baseline']['auc'])}"
+def _claimed(values: Values) -> list[report.Table]:
+    """Return the exploratory claims, a row each."""
+    own = [claim for claim in values["claims"] if claim["family"] == "exploratory"]
+    rows = [
+        (
+            claim["where"],
+            claim["yes"].removesuffix(" sees more than the energy"),
+            f"{claim['effect']:+.3f} [{claim['low']:+.3f}, {claim['high']:+.3f}]",
+            in_words(claim["p"]).removeprefix("= "),
+            in_words(claim["p_corrected"]).removeprefix("= "),
+            claim["answer"],
+            f"{claim['detectable']:.3f}",
+            "" if claim["runs_needed"] is None else f"{claim['runs_needed']:,}",
+        )
+        for claim in own
+    ]
+    columns = (
+        "task",
+        "network",
+        "AUC at equal energy minus 0.5",
+        "p",
+        "p, corrected",
+        "more than the energy",
+        "smallest effect shown in 80%",
+        "runs to decide",
     )
-    if best["matched_auc"] is not None:
-        pairs = task["matched"]["n_pairs"]
-        evidence += f", and {with_interval(best['matched_auc'])} on {pairs} pairs matched in energy"
-    says = {
-        "more": f"the {name} sees more than {symbol}",
-        "only": f"the {name} adds nothing to {symbol} that these runs could show",
-        "undecided": f"these runs cannot tell whether the {name} sees more than {symbol}",
-    }[best["verdict"]]
-    return f"{where}: {says} ({evidence}; {n})."
-
-
-def _trivial(tasks: list[Values]) -> list[str]:
-    found = []
-    for name, word in ENERGY.items():
-        where = [_where(task).partition(", ")[2] for task in tasks if task["trivial"] and task["input"] == name]
-        if where:
-            symbol = report.name_of_model(word)
-            found.append(
-                f"On {name} configurations {symbol} separates the classes by itself at {', '.join(where)}: there is "
-                "nothing left for a network to add, and its score there says nothing about structure."
-            )
-    return found
+    n_runs = own[0]["n_runs"] if own else 0
+    title = f"Exploratory: every network where the energy is not saturated, {len(own)} questions, {n_runs} test runs"
+    return [report.Table(title=title, columns=columns, rows=rows)] if own else []
 
 
 def _where(task: Values) -> str:
-    which = "equal energy" if task["T"] is None else f"k = {task['k']} (T = {task['T']:.3f})"
-    return f"{task['input'].capitalize()}, {which}"
+    which = "equal energy" if task["T"] is None else f"liquid at T = {task['T']:.3f}"
+    return f"{conclusions.SHOWN_AS[task['input']]}, {which}"
 
 
 def _table(task: Values) -> report.Table:
@@ -226,16 +216,15 @@ def _table(task: Values) -> report.Table:
             f"; {task['matched']['n_pairs']} matched pairs, mean energies apart by {before['mean_difference']:+.2f} sd "
             f"before and {after['mean_difference']:+.2f} after, KS {before['ks']:.2f} and {after['ks']:.2f}"
         )
-    rows: list[tuple[str, ...]] = [(report.name_of_model(task["energy_name"]), *_aucs(task["baseline"]), *[""] * 6)]
+    rows: list[tuple[str, ...]] = [(report.name_of_model(task["energy_name"]), *_aucs(task["baseline"]), *[""] * 5)]
     for one in task["models"]:
         within = [one["correlation"][which] for which in ("glass", "liquid")]
-        gains = [one[which] for which in ("adds", "energy_adds")]
         rows.append(
             (
                 report.name_of_model(one["model"]),
                 *_aucs(one),
-                *("" if each is None else with_interval(each["likelihood"], "+.3f") for each in gains),
-                *("" if gains[0] is None else f"{gains[0]['likelihood'][p]:.2g}" for p in ("p", "p_holm")),
+                with_interval(one["auc_minus_energy"], "+.3f"),
+                *("" if one[which] is None else with_interval(one[which], "+.3f") for which in ("adds", "energy_adds")),
                 *("" if each is None else with_interval(each["pearson"], ".2f") for each in within),
             )
         )
@@ -246,10 +235,9 @@ def _table(task: Values) -> report.Table:
             "accuracy",
             "AUC",
             "AUC, matched",
-            "adds to the energy (nats)",
-            "energy adds to it (nats)",
-            "p",
-            "p, Holm",
+            "AUC minus the energy's",
+            "AUC at equal energy minus 0.5",
+            "the energy's AUC at equal logit minus 0.5",
             "r with the energy, glass",
             "r, liquid",
         ),

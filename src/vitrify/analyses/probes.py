@@ -84,7 +84,7 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
     told = {}
     for name, species in changed.items():
         found = logit(replace(test, species=species))
-        told[name] = asdict(scores.score(found, test.label, test.run, rng=rng(name)).auc)
+        told[name] = asdict(scores.score(found, test.label, test.run).auc)
         groups += [
             {"name": f"{which}, {name.removeprefix('species ')}", "of": name, "logit": found[test.label == y].tolist()}
             for y, which in ((0, "liquid"), (1, "glass"))
@@ -97,7 +97,7 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
     noise = []
     for sd in _SD:
         moved = replace(test, positions=probes.noisy(test.positions, test.box, sd, rng=rng("noise", str(sd))))
-        scored = scores.score(logit(moved), test.label, test.run, rng=rng("score", str(sd)), n_bootstrap=4000)
+        scored = scores.score(logit(moved), test.label, test.run)
         noise.append({"sd": sd, "auc": asdict(scored.auc)})
     return {
         "model": one.name,
@@ -157,9 +157,7 @@ def _patches(chosen: Study, ensemble: Ensemble, name: Input, k: int) -> Values:
         train, chooses, test = (np.isin(run, runs) for runs in (parts.train, parts.validation, parts.test))
         fitted = baselines.fit(table[train], label[train], table[chooses], label[chooses])
         logit = fitted.logit(table[test])
-        scored = scores.score(
-            logit, label[test], run[test], rng=stream(chosen.seed, "patch", name, k, n), n_bootstrap=4000
-        )
+        scored = scores.score(logit, label[test], run[test])
         found.append(
             {"n_inside": n, "auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "n_test": scored.n_test}
         )
@@ -177,8 +175,7 @@ def _liquids(chosen: Study, ensemble: Ensemble, name: Input, k_hot: int, k_cold:
     for word, table in columns.items():
         train, chooses, test = (np.isin(data.run, runs) for runs in (parts.train, parts.validation, parts.test))
         fitted = baselines.fit(table[train], data.label[train], table[chooses], data.label[chooses])
-        rng = stream(chosen.seed, "liquids", name, k_hot, word)
-        scored = scores.score(fitted.logit(table[test]), data.label[test], data.run[test], rng=rng, n_bootstrap=4000)
+        scored = scores.score(fitted.logit(table[test]), data.label[test], data.run[test])
         found[word] = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy)}
     T = [float(ensemble.T[k - 1]) for k in (k_hot, k_cold)]
     return {"input": name, "T": T, "n_test": 2 * len(parts.test), **found}

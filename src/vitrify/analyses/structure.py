@@ -14,7 +14,7 @@ from vitrify import baselines, parallel, report, scores, store, structure, struc
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
 from vitrify.settings import Input, Study, split
-from vitrify.system import Configuration, stream
+from vitrify.system import Configuration
 from vitrify.views import pair_correlation
 
 Values = dict[str, Any]
@@ -119,9 +119,8 @@ def _told_apart(
     for metric, columns in everything:
         fitted = baselines.fit(*pair(parts.train, columns), *pair(parts.validation, columns))
         shown, label = pair(parts.test, columns)
-        rng = stream(chosen.seed, "structure", name, k, metric)
         run = np.concatenate([parts.test, parts.test])
-        scored = scores.score(fitted.logit(shown), label, run, rng=rng, n_bootstrap=4000)
+        scored = scores.score(fitted.logit(shown), label, run)
         found.append({"metric": metric, "auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy)})
     beside = [
         {"metric": row["model"], "auc": row["auc"], "accuracy": row["accuracy"]}

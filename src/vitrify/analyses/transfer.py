@@ -2,6 +2,7 @@
 
 __all__ = [
     "ENERGY",
+    "FAMILIES",
     "LOSS",
     "Answers",
     "State",
@@ -24,6 +25,8 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrify import baselines, classify, learn, report, scores, store, transfer, transfer_figures
+from vitrify.claims import gathered, judge, listed, restored
+from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Labelled
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
@@ -76,8 +79,12 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
                 logits = {key: np.mean([one[key] for one in each], axis=0) for key in every}
             grid.append([_answers(chosen, logits, tested) for tested in states])
         models.append(_model(chosen, model, states, ensemble.T, grid))
-    named = [{"input": name, "k": k, "T": float(ensemble.T[k - 1])} for name, k in states]
+    named = _named(states, ensemble.T)
     return {"states": named, "models": models, "n_test_runs": len(parts.test), "k_transfer": chosen.classify.k_transfer}
+
+
+def _named(states: list[State], T: Float[np.ndarray, " t"]) -> list[Values]:
+    return [{"input": name, "k": k, "T": float(T[k - 1])} for name, k in states]
 
 
 def _glass(chosen: Study) -> int:
@@ -158,17 +165,13 @@ def _model(
 
     inputs = list(dict.fromkeys(name for name, _ in states))
     cells, null = [], []
-    for trained, row in zip(states, grid, strict=True):
-        cells.append(
-            [
-                transfer.cell(*answers, rng=rng("cell", *trained, *tested))
-                for tested, answers in zip(states, row, strict=True)
-            ]
-        )
+    for row in grid:
+        cells.append([transfer.cell(*answers) for answers in row])
         glasses = {name: answers[1] for (name, _), answers in zip(states, row, strict=True)}
-        null.append([halves(glasses[name], rng("null", *trained, name)) for name in inputs])
+        null.append([halves(glasses[name]) for name in inputs])
     moved = [_moved(chosen.classify.k_transfer, name, states, T, grid, rng) for name in inputs]
-    _judge(moved, cells)
+    named, n_runs = _named(states, T), len(grid[0][0][1].run)
+    _judge(moved, named, model=model, n_runs=n_runs, margin=chosen.classify.margin)
     return {
         "model": model,
         "cells": [[asdict(one) for one in row] for row in cells],
@@ -177,9 +180,9 @@ def _model(
     }
 
 
-def halves(one: transfer.Scored, rng: np.random.Generator) -> scores.Estimate:
+def halves(one: transfer.Scored) -> scores.Estimate:
     """Return the AUC of every other glass against the rest, which differ by chance only."""
-    return scores.score(one.glass, np.arange(len(one.run)) % 2, one.run, rng=rng).auc
+    return scores.score(one.glass, np.arange(len(one.run)) % 2, one.run).auc
 
 
 def _moved(
@@ -200,9 +203,9 @@ def _moved(
     compared = []
     for place, one in moved.items():
         if place != first:
-            there, drawn = grid[place][place][1], rng("lost", name, place)
-            lost = scores.compare(one.logit, there.logit, one.label, one.both_runs, rng=drawn).auc
-            compared.append({"place": place, "lost": asdict(lost)})
+            there = grid[place][place][1]
+            lost = scores.compare(one.logit, there.logit, one.label, one.both_runs)
+            compared.append({"place": place, "lost": asdict(lost.auc), "less_accurate": asdict(lost.accuracy)})
     return {
         "input": name,
         "first": first,
@@ -211,15 +214,27 @@ def _moved(
     }
 
 
-def _judge(moved: list[Values], cells: list[list[transfer.Cell]]) -> None:
-    """Say of every liquid what failed there, the p values of the table corrected for their number."""
-    every = [(one, row["first"]) for row in moved for one in row["compared"]]
-    corrected = scores.corrected([one["lost"] for one, _ in every])
-    for (one, first), lost in zip(every, corrected, strict=True):
-        assert lost is not None
-        difference = scores.Difference(lost["value"], lost["low"], lost["high"], lost["p"])
-        accuracies = cells[first][one["place"]].accuracy, cells[one["place"]][one["place"]].accuracy
-        one |= {"lost": lost, "failed": transfer.failure(difference, lost["p_holm"], *accuracies)}
+def _judge(moved: list[Values], states: list[Values], *, model: str, n_runs: int, margin: float) -> None:
+    """Say of every liquid what failed there; all liquids and inputs of one classifier are a family."""
+    every = [(one, row) for row in moved for one in row["compared"]]
+    questions = [
+        transfer.asked(
+            *(scores.Difference(**one[which]) for which in ("lost", "less_accurate")),
+            who=f"{name_of(model)} trained at T = {states[row['first']]['T']:.3f}",
+            where=f"{SHOWN_AS[row['input']]}, liquid at T = {states[one['place']]['T']:.3f}",
+            n_runs=n_runs,
+            margin=margin,
+        )
+        for one, row in every
+    ]
+    rankings, accuracies = (judge(family, [two[k] for two in questions]) for k, family in enumerate(FAMILIES))
+    for (one, _), ranking, accuracy in zip(every, rankings, accuracies, strict=True):
+        failed = transfer.failure(ranking.answer, accuracy.answer)
+        one |= {"failed": failed, "ranking": ranking.to_json(), "accuracy": accuracy.to_json()}
+
+
+FAMILIES = ("ranking", "accuracy")
+"""The two families of questions put to transferred classifiers."""
 
 
 def section(values: Values) -> report.Section:
@@ -237,41 +252,28 @@ def section(values: Values) -> report.Section:
     return report.Section(
         anchor="transfer",
         title="Trained in one state, tested in another",
-        sentences=[_sentence(values, model, moved) for model in models for moved in model["moved"]]
+        sentences=[_sentence(values, moved) for model in models for moved in model["moved"]]
         + ([] if any(model["model"] == ENERGY for model in models) else [f"The energy is left out: {NO_POTENTIAL}."]),
         drawings=[drawing],
         tables=[_table(values, model) for model in models],
     )
 
 
-def _sentence(values: Values, model: Values, moved: Values) -> str:
-    states, name = values["states"], name_of(model["model"])
-    first = states[moved["first"]]
-    head = f"Trained at T = {first['T']:.3f} on {moved['input']} configurations, {name}"
-    parts = []
+def _sentence(values: Values, moved: Values) -> str:
+    states = values["states"]
+    at = [f"T = {states[one['place']]['T']:.3f}" for one in moved["compared"]]
+    rankings = [restored(one["ranking"]) for one in moved["compared"]]
+    sentence = gathered(f"{SHOWN_AS[moved['input']]}, transfer", rankings, at)
+    only = [place for place, one in zip(at, moved["compared"], strict=True) if one["failed"] == "threshold"]
+    if only:
+        sentence += f" At {listed(only)} it fails by its threshold only: it ranks as well, and it is less accurate."
     for level, one in zip(_LEVELS, moved["crossings"], strict=True):
         if one is not None:
-            at = one["T"]
-            parts.append(f"{level:.0%} accuracy at T = {at['value']:.2f} [{at['low']:.2f}, {at['high']:.2f}]")
-    failing = [one for one in moved["compared"] if one["failed"] != "none"]
-    if not failing:
-        return f"{head} does as well at every other liquid as one trained there, within the intervals."
-    worst = min(failing, key=lambda one: states[one["place"]]["T"])
-    there, own = (model["cells"][place][worst["place"]] for place in (moved["first"], worst["place"]))
-    evidence = (
-        f"at T = {states[worst['place']]['T']:.3f} its AUC is {with_interval(there['auc'])}, trained there "
-        f"{with_interval(own['auc'])}; its accuracy {with_interval(there['accuracy'])}, with the threshold moved "
-        f"{with_interval(there['accuracy_rethresholded'])}, trained there {with_interval(own['accuracy'])}; "
-        f"difference of the AUCs {with_interval(worst['lost'], '+.3f')}, p = {report.with_holm(worst['lost'])}; "
-        f"n = {there['n_test']}"
-    )
-    falls = f"falls through {' and '.join(parts)}" if parts else "fails elsewhere"
-    verdict = {
-        "threshold": "only the threshold failed, not the representation",
-        "representation": "the representation failed, not only the threshold",
-        "undecided": "the threshold failed, and these runs cannot tell whether the representation did too",
-    }[worst["failed"]]
-    return f"{head} {falls}: {verdict} ({evidence})."
+            T = one["T"]
+            sentence += (
+                f" Its accuracy falls through {level:.0%} at T = {T['value']:.2f} [{T['low']:.2f}, {T['high']:.2f}]."
+            )
+    return sentence
 
 
 def name_of(model: str) -> str:
@@ -281,7 +283,7 @@ def name_of(model: str) -> str:
 
 def _table(values: Values, model: Values) -> report.Table:
     rows = []
-    losses = {(moved["first"], one["place"]): one["lost"] for moved in model["moved"] for one in moved["compared"]}
+    losses = {(moved["first"], one["place"]): one["ranking"] for moved in model["moved"] for one in moved["compared"]}
     for i, trained in enumerate(values["states"]):
         for j, tested in enumerate(values["states"]):
             one = model["cells"][i][j]
@@ -295,7 +297,7 @@ def _table(values: Values, model: Values) -> report.Table:
             )
         inputs = dict.fromkeys(state["input"] for state in values["states"])
         for name, null in zip(inputs, model["null"][i], strict=True):
-            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), *[""] * 5))
+            rows.append((f"{trained['input']}, {trained['T']:.3f}", f"null, {name}", with_interval(null), *[""] * 6))
     return report.Table(
         title=f"{name_of(model['model']).capitalize()}: {2 * values['n_test_runs']} test configurations a cell",
         columns=("trained at T", "tested at T", "AUC", "accuracy", "threshold moved", *LOSS),
@@ -303,13 +305,16 @@ def _table(values: Values, model: Values) -> report.Table:
     )
 
 
-LOSS = ("AUC minus that of one trained there", "p", "p, Holm")
+LOSS = ("AUC minus that of one trained in place", "p", "p, corrected", "ranks worse")
 """Headings of what `loss_in_words` returns."""
 
 
-def loss_in_words(lost: Values | None) -> tuple[str, str, str]:
-    """Return a lost AUC as three cells of a table, empty where nothing was compared."""
-    return ("", "", "") if lost is None else (with_interval(lost, "+.3f"), f"{lost['p']:.2g}", f"{lost['p_holm']:.2g}")
+def loss_in_words(ranking: Values | None) -> tuple[str, str, str, str]:
+    """Return the claim about a lost AUC as four cells of a table, empty where nothing was compared."""
+    if ranking is None:
+        return "", "", "", ""
+    effect = f"{ranking['effect']:+.3f} [{ranking['low']:+.3f}, {ranking['high']:+.3f}]"
+    return effect, f"{ranking['p']:.2g}", f"{ranking['p_corrected']:.2g}", ranking["answer"]
 
 
 def _columns(values: Values) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ import numpy as np
 from vitrify import learn, report, scores, store, transfer, transfer_figures
 from vitrify.analyses.transfer import (
     ENERGY,
+    FAMILIES,
     LOSS,
     State,
     Values,
@@ -26,11 +27,12 @@ from vitrify.analyses.transfer import (
     networks,
     shown,
 )
+from vitrify.claims import judge, restored
+from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Labelled, Split
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
 from vitrify.settings import Study, split
-from vitrify.system import stream
 
 _FEWEST = 2  # test runs of a cell
 
@@ -256,16 +258,11 @@ def _model(
     grid: Sequence[Sequence[_Answers | str]],
 ) -> Values:
     """Return the matrix of one kind: a row for each state trained in, a column for each tested in."""
-
-    def rng(*words: str | int) -> np.random.Generator:
-        return stream(members[0].chosen.seed, "transfer between studies", kind, *words)
-
     own = {  # the classifiers trained in the states tested in
         column: _scored(row[place], members[place], state)[1]  # type: ignore[arg-type]
         for column, ((place, state), row) in enumerate(zip(states, grid, strict=True))
         if not isinstance(row[place], str)
     }
-    resamples = max(10_000, 100 * len(states) ** 2)  # so many that the least p, corrected, is below 0.05
     cells, null = [], []
     for i, row in enumerate(grid):
         cells.append(
@@ -275,28 +272,41 @@ def _model(
                     members[place],
                     state,
                     None if i == column else own.get(column),
-                    rng,
-                    i,
-                    column,
-                    resamples,
                 )
                 for column, (place, state) in enumerate(states)
             ]
         )
-        null.append([_null(row[place], members[place], name, rng("null", i, place, name)) for place, name in glasses])
-    _judge(cells)
+        null.append([_null(row[place], members[place], name) for place, name in glasses])
+    _judge(cells, members, kind, states)
     return {"model": kind, "cells": cells, "null": null}
 
 
-def _judge(cells: Sequence[Sequence[Values]]) -> None:
-    """Say of every compared cell what failed there, the p values of the table corrected for their number."""
-    compared = [(cell, cells[column][column]) for row in cells for column, cell in enumerate(row) if cell.get("lost")]
-    corrected = scores.corrected([cell["lost"] for cell, _ in compared])
-    for (cell, there), lost in zip(compared, corrected, strict=True):
-        assert lost is not None
-        difference = scores.Difference(lost["value"], lost["low"], lost["high"], lost["p"])
-        accuracy, theirs = (scores.Estimate(**one["accuracy"]) for one in (cell, there))
-        cell |= {"lost": lost, "failed": transfer.failure(difference, lost["p_holm"], accuracy, theirs)}
+def _judge(
+    cells: Sequence[Sequence[Values]], members: Sequence[_Member], kind: str, states: Sequence[tuple[int, State]]
+) -> None:
+    """Say of every compared cell what failed there; the cells of one kind of classifier are a family."""
+    compared = [
+        (cell, row, column) for row, line in enumerate(cells) for column, cell in enumerate(line) if cell.get("lost")
+    ]
+
+    def where(place: int) -> str:
+        member, (name, k) = members[states[place][0]], states[place][1]
+        return f"{SHOWN_AS[name]} of {member.chosen.name}, liquid at T = {member.ensemble.T[k - 1]:.3f}"
+
+    questions = [
+        transfer.asked(
+            *(scores.Difference(**cell[which]) for which in ("lost", "less_accurate")),
+            who=f"{name_of(kind)} trained on {where(row)[0].lower()}{where(row)[1:]}",
+            where=where(column),
+            n_runs=cell["n_runs"],
+            margin=members[0].chosen.classify.margin,
+        )
+        for cell, row, column in compared
+    ]
+    rankings, accuracies = (judge(family, [two[k] for two in questions]) for k, family in enumerate(FAMILIES))
+    for (cell, _, _), ranking, accuracy in zip(compared, rankings, accuracies, strict=True):
+        failed = transfer.failure(ranking.answer, accuracy.answer)
+        cell |= {"failed": failed, "ranking": ranking.to_json(), "less": accuracy.to_json()}
 
 
 def _cell(
@@ -304,32 +314,26 @@ def _cell(
     member: _Member,
     state: State,
     oracle: transfer.Scored | None,
-    rng: Any,
-    row: int,
-    column: int,
-    n_bootstrap: int,
 ) -> Values:
-    """Return one cell: its scores, and its AUC minus that of the classifier trained there; or why it is empty."""
+    """Return one cell: its scores, and how far it is below the classifier trained there; or why it is empty."""
     if isinstance(answers, str):
         return {"why": answers}
     validation, test = _scored(answers, member, state)
-    found = asdict(transfer.cell(validation, test, rng=rng("cell", row, column)))
-    lost = None
+    found = asdict(transfer.cell(validation, test))
+    lost: Values = {"lost": None, "less_accurate": None, "ranking": None}
     if oracle is not None:
         held = np.isin(oracle.run, test.run)
         there = transfer.Scored(liquid=oracle.liquid[held], glass=oracle.glass[held], run=oracle.run[held])
-        compared = scores.compare(
-            test.logit, there.logit, test.label, test.both_runs, rng=rng("lost", row, column), n_bootstrap=n_bootstrap
-        )
-        lost = asdict(compared.auc)
-    return found | {"n_runs": len(test.run), "lost": lost, "failed": None}
+        compared = scores.compare(test.logit, there.logit, test.label, test.both_runs)
+        lost |= {"lost": asdict(compared.auc), "less_accurate": asdict(compared.accuracy)}
+    return found | lost | {"n_runs": len(test.run), "failed": None}
 
 
-def _null(answers: _Answers | str, member: _Member, name: str, rng: np.random.Generator) -> Values | None:
+def _null(answers: _Answers | str, member: _Member, name: str) -> Values | None:
     if isinstance(answers, str):
         return None
     state = next(state for state in member.states if state[0] == name)
-    return asdict(halves(_scored(answers, member, state)[1], rng))
+    return asdict(halves(_scored(answers, member, state)[1]))
 
 
 def section(values: Values) -> report.Section:
@@ -413,18 +417,17 @@ def _failing(values: Values, model: Values, cells: Sequence[tuple[Values, int, i
     return (
         f"is, of {len(judged)} liquid{'s' * (len(judged) > 1)}, {said} (worst on {tested['input']} configurations, "
         f"trained at T = {trained['T']:.3f} and tested at T = {tested['T']:.3f}: AUC {with_interval(worst['auc'])}, "
-        f"trained there {with_interval(there['auc'])}; accuracy {with_interval(worst['accuracy'])}, with the "
-        f"threshold moved {with_interval(worst['accuracy_rethresholded'])}, trained there "
-        f"{with_interval(there['accuracy'])}; difference of the AUCs {with_interval(worst['lost'], '+.3f')}, p = "
-        f"{report.with_holm(worst['lost'])}; n = {worst['n_test']} of {worst['n_runs']} runs)"
+        f"trained in place {with_interval(there['auc'])}; accuracy {with_interval(worst['accuracy'])}, with the "
+        f"threshold moved {with_interval(worst['accuracy_rethresholded'])}, trained in place "
+        f"{with_interval(there['accuracy'])}; {restored(worst['ranking']).evidence})"
     )
 
 
 _WORDS = {
-    "none": "as good as one trained there",
+    "none": "as good as one trained in place",
     "threshold": "failing by its threshold only",
     "representation": "failing in its representation",
-    "undecided": "lower in AUC, by how much these runs cannot tell",
+    "open": "not yet decided",
 }
 
 
@@ -443,15 +446,15 @@ def _table(values: Values, model: Values, names: Sequence[str]) -> report.Table:
                     tested,
                     str(cell["n_test"]),
                     *(with_interval(cell[metric]) for metric in ("auc", "accuracy", "accuracy_rethresholded")),
-                    *loss_in_words(cell["lost"]),
+                    *loss_in_words(cell["ranking"]),
                 )
             )
         for one, null in zip(values["glasses"], model["null"][i], strict=True):
             if null is not None:
                 where = f"null, {values['studies'][one['study']]['label']}, {one['input']}"
-                rows.append((trained, where, "", with_interval(null), *[""] * 5))
+                rows.append((trained, where, "", with_interval(null), *[""] * 6))
         for place, why in whys.items():
-            rows.append((trained, f"{values['studies'][place]['label']}: {why}", *[""] * 7))
+            rows.append((trained, f"{values['studies'][place]['label']}: {why}", *[""] * 8))
     return report.Table(
         title=name_of(model["model"]).capitalize(),
         columns=("trained in", "tested in", "n", "AUC", "accuracy", "threshold moved", *LOSS),
@@ -474,6 +477,8 @@ def _columns(values: Values, model: Values) -> dict[str, list[Any]]:
             for metric in ("auc", "accuracy", "accuracy_rethresholded", "lost"):
                 one = cell.get(metric) or {}
                 line |= {metric + end: one.get(key, "") for key, end in _ENDS if metric == "lost" or end in _INTERVAL}
+            claim = cell.get("ranking") or {}
+            line |= {"lost_p_corrected": claim.get("p_corrected", ""), "ranks_worse": claim.get("answer", "")}
             line |= {"n_test": cell.get("n_test", ""), "why": cell.get("why", "")}
             for name, value in line.items():
                 columns.setdefault(name, []).append(value)
@@ -481,4 +486,4 @@ def _columns(values: Values, model: Values) -> dict[str, list[Any]]:
 
 
 _INTERVAL = ("", "_low", "_high")
-_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"), ("p", "_p"), ("p_holm", "_p_holm"))
+_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"), ("p", "_p"))

@@ -166,7 +166,9 @@ def _crossvalidate(words: list[str]) -> None:
             n_workers=workers(given),
             progress=progress,
         )
-    answer(given, results, "\n".join(f"- {_fold_line(row)}" for row in results["table"]))
+    lines = [f"- {_fold_line(row)}" for row in results["table"]]
+    lines += [row["claim"]["sentence"] for row in results["table"] if row["claim"] is not None]
+    answer(given, results, "\n".join(lines))
 
 
 def _fold_line(row: dict[str, Any]) -> str:
@@ -175,18 +177,19 @@ def _fold_line(row: dict[str, Any]) -> str:
         f"{word} {row[key]:.3f} [{row[key + '_low']:.3f}, {row[key + '_high']:.3f}]"
         for word, key in (("accuracy", "accuracy"), ("AUC", "auc"))
     )
-    above = _above(row["auc_minus_energy"])
+    above = _above(row)
     return (
         f"{row['model']}, fold {row['fold']}: {', '.join(scores)}{above}; n = {row['n_test']} of {row['n_runs']} runs"
     )
 
 
-def _above(apart: dict[str, float] | None) -> str:
-    """Return how far an AUC is above the energy's, in words; nothing where it is not known."""
+def _above(row: dict[str, Any]) -> str:
+    """Return how far an AUC is above the energy's, in words, and the conclusion; nothing where it is not known."""
+    apart, claim = row["auc_minus_energy"], row["claim"]
     if apart is None:
         return ""
-    several = "" if apart["p"] == apart["p_holm"] else f", Holm's {apart['p_holm']:.2g}"
-    return f", above the energy's by {apart['value']:+.3f} (p = {apart['p']:.2g}{several})"
+    words = f", above the energy's by {apart['value']:+.3f} [{apart['low']:+.3f}, {apart['high']:+.3f}]"
+    return words if claim is None else f"{words}; more than the energy: {claim['answer']}"
 
 
 def _score_line(row: dict[str, Any]) -> str:
@@ -195,7 +198,7 @@ def _score_line(row: dict[str, Any]) -> str:
         f"{name} {row[key]['value']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
         for name, key in (("accuracy", "accuracy"), ("AUC", "auc"))
     ]
-    beside = _above(row["auc_minus_energy"])
+    beside = _above(row)
     return f"{row['model']}: {', '.join(parts)}{beside}; n = {row['n_test']} of {row['n_runs']} {row['part']} runs"
 
 

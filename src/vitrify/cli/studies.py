@@ -160,7 +160,8 @@ def _investigate(chosen: "Study", out: Path, given: Any) -> None:
 
 def _summary(results: dict[str, Any], out: Path, given: Any) -> None:
     page = out / "report.html"
-    lines = [f"- {sentence}" for sentence in results["conclusions"]]
+    lines = [*results["summary"], *(f"Warning: {one}" for one in results["warnings"])]
+    lines += [f"- {sentence}" for sentence in results["conclusions"]]
     answer(given, results, "\n".join([*lines, f"report: {page}", f"numbers: {out / 'results.json'}"]))
 
 

@@ -1,0 +1,522 @@
+"""What a study concludes: its families of questions, their claims, and the sentences of its page.
+
+Everything here is a function of ``results.json``. The families are fixed before looking:
+
+=============== ==========================================================================================
+family          questions
+=============== ==========================================================================================
+primary         does the one network chosen on validation runs see more than the energy, at every liquid where the
+                energy is not saturated, and at equal energy
+exploratory     the same of every network
+reach           does the chosen network tell the liquid from the glass at all, at every liquid
+ranking         does a network trained at one liquid rank worse elsewhere than one trained there
+accuracy        does it lose accuracy there
+control         does anything tell one half of a class from its other half, which nothing should
+glasses         does anything tell apart two records of the glass
+=============== ==========================================================================================
+
+A liquid at which the energy alone ranks so well that even a perfect network could not be shown to rank better is
+*saturated*: this is said once, and it counts in no family.
+"""
+
+__all__ = [
+    "SHOWN_AS",
+    "chosen_network",
+    "claims",
+    "energy_claims",
+    "energy_sentences",
+    "saturated",
+    "sentences",
+    "summary",
+    "warnings",
+]
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vitrify import energy, transfer
+from vitrify.baselines import BASELINES, ENERGY
+from vitrify.claims import CHANCE_SD, Asked, Claim, gathered, judge, listed, temperatures
+from vitrify.figures import MODEL_NAMES
+from vitrify.material import NO_POTENTIAL
+from vitrify.scores import Difference
+
+Results = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+SHOWN_AS = {"thermal": "Thermal configurations", "inherent": "Inherent structures"}
+"""What the two kinds of configurations are called at the beginning of a sentence."""
+
+_MEAN_DIFFERENCE, _STANDARD_ERRORS = 0.004, 4.0  # epsilon_AA; and of the difference of any one record
+
+
+def claims(results: Results) -> list[Claim]:
+    """Return every claim of a study, family by family.
+
+    Args:
+        results: The contents of ``results.json``.
+    """
+    return [
+        *energy_claims(results),
+        *_reach(results),
+        *_transferred(results),
+        *_controls(results),
+    ]
+
+
+def energy_claims(results: Results) -> list[Claim]:
+    """Return the primary and the exploratory claims: what networks see beside the energy."""
+    rows, best = _beside_energy(results), chosen_network(results)
+    own = [row for row in rows if row["model"] == best and row["input"] == _main_input(results)]
+    return [*judge("primary", _more(results, own)), *judge("exploratory", _more(results, rows))]
+
+
+def chosen_network(results: Results) -> str | None:
+    """Return the network with the highest mean validation AUC over the liquids where the energy is not saturated.
+
+    Where it is saturated everywhere, all liquids count. The first in the study's order wins a tie.
+
+    Args:
+        results: The contents of ``results.json``.
+    """
+    green = [row for row in _green(results) if row["input"] == _main_input(results) and _is_network(row)]
+    full = {(task["input"], task["test_k"]) for task in saturated(results)}
+    open_to = [row for row in green if (row["input"], row["test_k"]) not in full] or green
+    found: dict[str, list[float]] = {}
+    for row in open_to:
+        found.setdefault(row["model"], []).append(row["validation_auc"])
+    means = {name: sum(each) / len(each) for name, each in found.items()}
+    return max(means, key=lambda name: means[name]) if means else None
+
+
+def saturated(results: Results) -> list[dict[str, Any]]:
+    """Return the tasks at which nothing can be shown to rank better than the energy.
+
+    Args:
+        results: The contents of ``results.json``.
+
+    Returns:
+        ``input``, ``test_k``, ``T`` (None at equal energy), the energy's ``auc`` and the ``limit`` of the test runs.
+    """
+    found = []
+    for row in _green(results):
+        if row["model"] == ENERGY[row["input"]]:
+            limit = energy.saturation(row["n_test_runs"])
+            if row["auc"]["value"] > limit:
+                task = {"input": row["input"], "test_k": row["test_k"], "T": row["test_T"], "auc": row["auc"]}
+                found.append(task | {"limit": limit, "n_runs": row["n_test_runs"]})
+    return found
+
+
+def summary(results: Results) -> list[str]:
+    """Return three sentences: is it the energy, down to which temperature, and where is the glass transition.
+
+    Args:
+        results: The contents of ``results.json``.
+    """
+    return [_is_it_energy(results), _down_to(results), _transition(results)]
+
+
+def warnings(results: Results) -> list[str]:
+    """Return what makes the other conclusions doubtful: a control that failed, a reference missed, stalled minima."""
+    found = [claim.sentence for claim in _controls(results) if claim.family == "control" and claim.answer == "shown"]
+    difference = results["reference"].get("difference")
+    if difference and not _agrees(difference):
+        found.append(_against_reference(difference))
+    if results["minimiser"] and results["minimiser"]["n_unconverged"]:
+        found += _minimiser(results)
+    return found
+
+
+def sentences(results: Results) -> list[str]:
+    """Return every conclusion of a study in words, most important first.
+
+    Args:
+        results: The contents of ``results.json``.
+    """
+    return [
+        *_scaled(results),
+        *_without_energy(results),
+        *energy_sentences(results),
+        *_reach_in_words(results),
+        *_transfer_in_words(results),
+        *_controls_in_words(results),
+        *_reference(results),
+        *_minimiser(results),
+    ]
+
+
+def energy_sentences(results: Results) -> list[str]:
+    """Return what is concluded about the energy: each primary claim, the exploratory ones together, what is saturated.
+
+    Args:
+        results: Of ``results.json``, ``study``, ``classification`` and ``equal_energy`` are enough.
+    """
+    return [
+        *_equal_energy(results),
+        *(claim.sentence for claim in energy_claims(results) if claim.family == "primary"),
+        *_exploratory(results),
+        *_saturated(results),
+    ]
+
+
+def _margin(results: Results) -> float:
+    return float(results["study"]["classify"]["margin"])
+
+
+def _main_input(results: Results) -> str:
+    inputs: list[str] = results["study"]["classify"]["inputs"]
+    return "inherent" if "inherent" in inputs else inputs[0]
+
+
+def _is_network(row: Row) -> bool:
+    return row["model"] not in BASELINES
+
+
+def _green(results: Results) -> list[Row]:
+    """Return the rows tested where they were trained, controls left out, with those of equal energy."""
+    own: list[Row] = [r for r in results["classification"] if r["train_k"] == r["test_k"] and not r["control"]]
+    return own + (list(results["equal_energy"]["rows"]) if results.get("equal_energy") else [])
+
+
+def _name(row: Row) -> str:
+    return MODEL_NAMES.get(row["model"], str(row["model"]))
+
+
+def _place(results: Results, row: Row) -> str:
+    if row["test_T"] is not None:
+        return f"T = {row['test_T']:.3f}"
+    pair = results["equal_energy"]["pair"]
+    return f"equal energy (liquid at T = {pair['T_slow']:.3f}, glass at T = {pair['T_fast']:.3f})"
+
+
+def _where(results: Results, row: Row) -> str:
+    liquid = "liquid at " if row["test_T"] is not None else ""
+    return f"{SHOWN_AS[row['input']]}, {liquid}{_place(results, row)}"
+
+
+def _found(values: Mapping[str, float]) -> Difference:
+    return Difference(**{name: values[name] for name in ("value", "low", "high", "lower", "upper", "p", "se")})
+
+
+def _beside_energy(results: Results) -> list[Row]:
+    """Return the rows of networks at the tasks where something can be shown beside the energy."""
+    full = {(task["input"], task["test_k"]) for task in saturated(results)}
+    return [
+        row
+        for row in _green(results)
+        if row["auc_at_equal_energy"] is not None and (row["input"], row["test_k"]) not in full
+    ]
+
+
+def _more(results: Results, rows: Sequence[Row]) -> list[Asked]:
+    return [
+        energy.asked(
+            _found(row["auc_at_equal_energy"]),
+            who=f"the {_name(row)}",
+            where=_where(results, row),
+            n_runs=row["n_test_runs"],
+            margin=_margin(results),
+        )
+        for row in rows
+    ]
+
+
+def _reach(results: Results) -> list[Claim]:
+    best, name = chosen_network(results), _main_input(results)
+    rows = [
+        row for row in _green(results) if row["input"] == name and row["model"] == best and row["test_T"] is not None
+    ]
+    return judge("reach", [_against_chance(results, row) for row in sorted(rows, key=lambda row: -row["test_T"])])
+
+
+def _against_chance(results: Results, row: Row) -> Asked:
+    return Asked(
+        question=f"Does the {_name(row)} tell the liquid from the glass? {_where(results, row)}.",
+        where=_where(results, row),
+        yes=f"the {_name(row)} tells the liquid from the glass",
+        no=f"the {_name(row)} does not tell the liquid from the glass",
+        measure="AUC minus 0.5:",
+        found=_found(row["auc_minus_chance"]),
+        n_runs=row["n_test_runs"],
+        margin=_margin(results),
+        sd=CHANCE_SD,
+    )
+
+
+def _moved_rows(results: Results) -> list[Row]:
+    return [row for row in results["classification"] if row["auc_minus_own"] is not None and not row["control"]]
+
+
+def _transferred(results: Results) -> list[Claim]:
+    questions = [
+        transfer.asked(
+            _found(row["auc_minus_own"]),
+            _found(row["accuracy_minus_own"]),
+            who=f"the {_name(row)} trained at T = {row['train_T']:.3f}",
+            where=_where(results, row),
+            n_runs=row["n_test_runs"],
+            margin=_margin(results),
+        )
+        for row in _moved_rows(results)
+    ]
+    return [
+        claim
+        for place, family in enumerate(("ranking", "accuracy"))
+        for claim in judge(family, [two[place] for two in questions])
+    ]
+
+
+def _controls(results: Results) -> list[Claim]:
+    rows = [row for row in results["classification"] if row["control"]]
+    halves = [row for row in rows if row["test_k"] == row["glass_k"]]
+    two = [row for row in rows if row["test_k"] != row["glass_k"]]
+    return [
+        *judge(
+            "control", [_same(results, row, "two halves of one class", f"T = {row['test_T']:.3f}") for row in halves]
+        ),
+        *judge("glasses", [_same(results, row, "two records of the glass", _two(results, row)) for row in two]),
+    ]
+
+
+def _two(results: Results, row: Row) -> str:
+    return temperatures([row["test_T"], results["cooling_curve"]["T"][row["glass_k"] - 1]])
+
+
+def _same(results: Results, row: Row, what: str, where: str) -> Asked:
+    name = _name(row) if row["model"] in BASELINES else f"the {_name(row)}"
+    return Asked(
+        question=f"Does {name} tell apart {what}? {SHOWN_AS[row['input']]}, {where}.",
+        where=f"{SHOWN_AS[row['input']]}, {where}",
+        yes=f"{name} tells apart {what}",
+        no=f"{name} does not tell apart {what}",
+        measure="AUC minus 0.5:",
+        found=_found(row["auc_minus_chance"]),
+        n_runs=row["n_test_runs"],
+        direction="either",
+        margin=_margin(results),
+        sd=CHANCE_SD,
+    )
+
+
+def _by_answer(own: Sequence[Claim], places: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {"shown": [], "absent": [], "open": []}
+    for claim, place in zip(own, places, strict=True):
+        found[claim.answer].append(place)
+    return found
+
+
+def _is_it_energy(results: Results) -> str:
+    own = [claim for claim in energy_claims(results) if claim.family == "primary"]
+    full = [task for task in saturated(results) if task["input"] == _main_input(results)]
+    if not own:
+        if results["minimiser"] is None:
+            return "Is it the energy? It cannot be asked, because no energies are known."
+        if full:
+            return (
+                "Is it the energy? At every liquid asked about, the energy alone ranks so well that these runs can "
+                "show nothing better."
+            )
+        return "Is it the energy? It was not asked: the study has no network, or no energy, to compare."
+    best = chosen_network(results)
+    places = [claim.where.partition(", ")[2].removeprefix("liquid at ").partition(" (")[0] for claim in own]
+    answers = _by_answer(own, places)
+    words = {
+        "shown": "sees more than the energy at {}",
+        "absent": "sees no more than the energy at {}",
+        "open": "leaves it open at {}",
+    }
+    parts = [words[answer].format(listed(at)) for answer, at in answers.items() if at]
+    beyond = ""
+    if full:
+        hot = [task["T"] for task in full if task["T"] is not None]
+        beyond = f"; at {temperatures(hot)} the energy alone separates the classes" if hot else ""
+    name = MODEL_NAMES.get(str(best), str(best))
+    return f"Is it the energy? The {name} {', '.join(parts)}{beyond} ({own[0].n_runs} test runs)."
+
+
+def _down_to(results: Results) -> str:
+    own = _reach(results)
+    if not own:
+        return "Down to which temperature? The study has no network to ask."
+    shown = [claim for claim in own if claim.answer == "shown"]
+    best = MODEL_NAMES.get(str(chosen_network(results)), str(chosen_network(results)))
+    what = SHOWN_AS[_main_input(results)].lower()
+    rest = [claim for claim in own if claim.answer != "shown"]
+    at = listed([claim.where.partition("liquid at ")[2] for claim in rest])
+    if not shown:
+        needed = max((claim.runs_needed or 0 for claim in rest), default=0)
+        return (
+            f"Down to which temperature? It is open: {own[0].n_runs} test runs do not show {what} of the liquid to "
+            f"differ from the glass's at {at}; up to {needed:,} runs would be needed."
+        )
+    last = shown[-1]
+    colder = [claim.where.partition("liquid at ")[2] for claim in own[own.index(last) + 1 :]]
+    below = f"; below it, at {listed(colder)}, it is open or absent" if colder else ", the coldest liquid asked about"
+    return (
+        f"Down to which temperature? From {what} the {best} tells the liquid from the glass down to "
+        f"{last.where.partition('liquid at ')[2]}{below} ({last.n_runs} test runs)."
+    )
+
+
+def _transition(results: Results) -> str:
+    return "Where is the glass transition? " + (results["tg_summary"] or "No cooling curve of energies is known.")
+
+
+def _exploratory(results: Results) -> list[str]:
+    own = [claim for claim in energy_claims(results) if claim.family == "exploratory"]
+    if not own:
+        return []
+    named = [
+        f"{claim.yes.removesuffix(' sees more than the energy')}, {claim.where[0].lower()}{claim.where[1:]}"
+        for claim in own
+    ]
+    answers = _by_answer(own, named)
+    shown = "; ".join(answers["shown"]) or "no case"
+    absent = f" Absent in {len(answers['absent'])}: {'; '.join(answers['absent'])}." if answers["absent"] else ""
+    return [
+        f"Exploratory, every network at every liquid where the energy is not saturated ({len(own)} questions, "
+        f"corrected together): a network sees more than the energy in {shown}.{absent} Open in {len(answers['open'])}."
+    ]
+
+
+def _saturated(results: Results) -> list[str]:
+    found = []
+    for name in results["study"]["classify"]["inputs"]:
+        tasks = [task for task in saturated(results) if task["input"] == name]
+        if tasks:
+            lowest = min(tasks, key=lambda task: task["auc"]["value"])
+            hot = [task["T"] for task in tasks if task["T"] is not None]
+            at = ([temperatures(hot)] if hot else []) + (["equal energy"] if len(hot) < len(tasks) else [])
+            auc = lowest["auc"]
+            found.append(
+                f"{SHOWN_AS[name]} at {listed(at)}: nothing can be shown to rank better than the energy alone, whose "
+                f"AUC is {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] or more; with "
+                f"{lowest['n_runs']} test runs a perfect network could be told from it up to {lowest['limit']:.3f}. "
+                "Scores there say nothing about structure."
+            )
+    return found
+
+
+def _reach_in_words(results: Results) -> list[str]:
+    own = _reach(results)
+    if not own:
+        return []
+    best = MODEL_NAMES.get(str(chosen_network(results)), str(chosen_network(results)))
+    places = [claim.where.partition("liquid at ")[2] for claim in own]
+    return [gathered(f"{SHOWN_AS[_main_input(results)]}, the {best} chosen on validation runs", own, places)]
+
+
+def _transfer_in_words(results: Results) -> list[str]:
+    rows = _moved_rows(results)
+    own = _transferred(results)
+    ranking = [claim for claim in own if claim.family == "ranking"]
+    accuracy = [claim for claim in own if claim.family == "accuracy"]
+    found = []
+    for name, model in dict.fromkeys((row["input"], row["model"]) for row in rows):
+        places = [i for i, row in enumerate(rows) if (row["input"], row["model"]) == (name, model)]
+        at = [f"T = {rows[i]['test_T']:.3f}" for i in places]
+        head = f"{SHOWN_AS[name]}, transfer"
+        sentence = gathered(head, [ranking[i] for i in places], at)
+        only = [
+            where
+            for i, where in zip(places, at, strict=True)
+            if ranking[i].answer == "absent" and accuracy[i].answer == "shown"
+        ]
+        if only:
+            sentence += f" At {listed(only)} it fails by its threshold only: it ranks as well, and it is less accurate."
+        found.append(sentence)
+    return found
+
+
+def _controls_in_words(results: Results) -> list[str]:
+    own, found = _controls(results), []
+    for family, words in (
+        ("control", "Control, one half of a class against its other half"),
+        ("glasses", "Two records of the glass against each other"),
+    ):
+        for name in dict.fromkeys(claim.where for claim in own if claim.family == family):
+            asked = [claim for claim in own if (claim.family, claim.where) == (family, name)]
+            answers = _by_answer(asked, [claim.evidence for claim in asked])
+            who = {claim.evidence: claim.yes.partition(" tells apart ")[0] for claim in asked}
+            told = "; ".join(f"{who[evidence]} ({evidence})" for evidence in answers["shown"])
+            verdict = f"told apart by {told}" if told else "told apart by no classifier"
+            found.append(
+                f"{words} ({name[0].lower()}{name[1:]}): {verdict}; a difference above {asked[0].margin:g} is absent "
+                f"for {len(answers['absent'])} and open for {len(answers['open'])} of {len(asked)} classifiers, "
+                f"{asked[0].n_runs} test runs."
+            )
+    return found
+
+
+def _scaled(results: Results) -> list[str]:
+    if not (results["study"]["simulate"].get("imported") or {}).get("scaled"):
+        return []
+    return [
+        "Records had boxes of their own: energies are of those boxes, and positions were scaled to the mean one, so "
+        "that no classifier but the energy's can read the density."
+    ]
+
+
+def _without_energy(results: Results) -> list[str]:
+    if results["minimiser"] is not None:
+        return []
+    return [
+        f"Without energies and inherent structures: {NO_POTENTIAL}. Left out are the cooling curve, Tg by two lines, "
+        "and the energy beside the classifiers; what they read may be the temperature alone."
+    ]
+
+
+def _equal_energy(results: Results) -> list[str]:
+    if not results.get("equal_energy"):
+        return []
+    pair = results["equal_energy"]["pair"]
+    return [
+        f"The pair of equal energy is the liquid at T = {pair['T_slow']:.3f} of the slow cooling and the glass at T = "
+        f"{pair['T_fast']:.3f} of the fast one; their mean e_IS differs by {pair['difference']:+.5f} ± "
+        f"{pair['se_difference']:.5f}."
+    ]
+
+
+def _agrees(difference: Mapping[str, Any]) -> bool:
+    return bool(difference["max_standard_errors"] <= _STANDARD_ERRORS and abs(difference["mean"]) <= _MEAN_DIFFERENCE)
+
+
+def _against_reference(difference: Mapping[str, Any]) -> str:
+    return (
+        f"The unshifted e_IS {'agrees' if _agrees(difference) else 'does not agree'} with the reference line of true "
+        f"minima at T >= {min(difference['T']):.2f}: it lies {abs(difference['mean']):.4f} "
+        f"{'above' if difference['mean'] > 0 else 'below'} it on average (allowed: {_MEAN_DIFFERENCE}), "
+        f"{difference['max_abs']:.4f} away at most, and {difference['max_standard_errors']:.1f} standard errors at "
+        f"most (allowed: {_STANDARD_ERRORS:.0f})."
+    )
+
+
+def _reference(results: Results) -> list[str]:
+    found = []
+    difference = results["reference"].get("difference")
+    if difference:
+        found.append(_against_reference(difference))
+    published = results["reference"].get("difference_published")
+    if published:
+        gap = -published["mean"]
+        found.append(
+            f"The published curve holds stalled minimisations, so it must lie above true minima: at "
+            f"T >= {min(published['T']):.2f} it lies {gap:.4f} above ours."
+            if gap > 0
+            else f"The published curve holds stalled minimisations, so true minima must lie below it: at "
+            f"T >= {min(published['T']):.2f} ours lie {-gap:.4f} above it, which they should not."
+        )
+    return found
+
+
+def _minimiser(results: Results) -> list[str]:
+    m = results["minimiser"]
+    if m is None:
+        return []
+    if m["n_unconverged"] == 0:
+        return [f"All {m['n_records']} minimisations converged; the largest force left is {m['max_force']:.2g}."]
+    return [
+        f"{m['n_unconverged']} of {m['n_records']} minimisations did not converge; the largest force left is "
+        f"{m['max_force']:.2g}. Their energies are upper bounds."
+    ]
