@@ -1,6 +1,9 @@
 """The benchmarks of the learning: peers that are what they are called, and a row for every pair."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +14,14 @@ pytest.importorskip("torch_geometric", reason="the peers need the dev extra")
 from benchmarks import learning, peers, results
 from benchmarks.__main__ import main, merged
 
+from test_figures import difference
+from vitrify import conclusions
 from vitrify.models import MODELS
 from vitrify.report import Section, Table
 from vitrify.views import Graph, Image
 
 BOX = np.array([6.0, 6.0])
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
@@ -145,23 +151,53 @@ def test_an_analysis_is_written_with_its_short_tables():
     ]
 
 
-def test_a_cross_validation_says_who_is_above_the_energy():
-    def row(model, auc, apart, p):
+def test_a_cross_validation_is_one_family_of_claims_with_a_table_each():
+    def row(model, auc, more):
         scores = {f"{name}{end}": auc for name in ("accuracy", "auc") for end in ("", "_low", "_high")}
-        beside = (
-            None if apart is None else {"value": apart, "low": apart - 0.01, "high": apart + 0.01, "p": p, "p_holm": p}
-        )
-        return {"model": model, "fold": "pooled", "n_test": 20, "n_runs": 10, "auc_minus_energy": beside} | scores
+        beside = {"auc_minus_energy": None, "auc_at_equal_energy": None}
+        if more is not None:
+            beside = {"auc_minus_energy": difference(-0.05, 0.01), "auc_at_equal_energy": difference(*more)}
+        return {"model": model, "fold": "pooled", "n_test": 26, "n_runs": 13} | scores | beside
 
-    first = {"input": "inherent", "k": 140, "table": [row("cnn", 0.9, -0.05, 0.001), row("e_is", 0.95, None, 1)]}
-    first["table"].append(row("cnn", 0.1, None, 1) | {"fold": "0"})
-    second = {"input": "inherent", "k": 155, "table": [row("mpnn", 0.9, 0.05, 0.03), row("shallow", 0.9, 0.04, 0.02)]}
-    lines = results.tested_once([first, second], {140: 0.6351, 155: 0.489})
-    assert lines[0] == "### Inherent, k = 140, T = 0.635"
-    assert (
-        lines[4]
-        == "| CNN | 0.900 [0.900, 0.900] | 0.900 [0.900, 0.900] | -0.050 [-0.060, -0.040] | 0.001 | 0.003 | 20 |"
+    first = {
+        "where": "Inherent structures, liquid at T = 0.635",
+        "rows": [row("cnn", 0.9, (0.0, 0.1)), row("e_is", 0.95, None)],
+    }
+    second = {"where": "Inherent structures, liquid at T = 0.489", "rows": [row("mpnn", 0.8, (0.3, 0.05))]}
+    claims = results.folded_claims([first, second], 0.05)
+    assert [(claim.where, claim.answer, claim.n_family, claim.n_runs) for claim in claims] == [
+        (first["where"], "open", 2, 13),
+        (second["where"], "shown", 2, 13),
+    ]
+    lines = results.folded([[first, second]], 0.05)
+    assert lines[:2] == [f"- {claim.sentence}" for claim in claims]
+    cnn, energy, mpnn = (line for line in lines if line.startswith(("| CNN", "| e_IS", "| MPNN")))
+    assert "| -0.050 [-0.072, -0.028] | 0.500 [" in cnn
+    assert cnn.endswith("| open | 26 | 13 |")
+    assert energy.endswith("|  |  |  |  | 26 | 13 |")
+    assert "| 0.800 [" in mpnn
+    assert mpnn.endswith("| shown | 26 | 13 |")
+
+
+def test_every_sentence_of_the_benchmark_page_follows_from_what_is_kept_beside_it():
+    page, known = (DOCS / "benchmark.md").read_text("utf-8"), json.loads((DOCS / "benchmark.json").read_text("utf-8"))
+    claims = [claim.to_json() for claim in conclusions.claims(known)]
+    assert claims == known["claims"]
+    margin = known["study"]["classify"]["margin"]
+    again = [
+        *conclusions.summary(known),
+        *conclusions.sentences(known),
+        *conclusions.energy_sentences(known),
+        *(claim.sentence for family in known["folds"] for claim in results.folded_claims(family, margin)),
+    ]
+    for sentence in again:
+        assert f"- {sentence}\n" in page, sentence
+    readme = (
+        (DOCS.parent / "README.md").read_text("utf-8").partition("## Is it only the energy?")[2].partition("\n## ")[0]
     )
-    assert lines[7] == "Against the energy, 10 runs: CNN below it."
-    assert "| 0.03 | 0.04 |" in lines[13]  # the largest two of three share the correction
-    assert lines[16] == "Against the energy, 10 runs: MPNN and one hidden layer above it."
+    quoted = [
+        " ".join(one.replace("> ", " ").split()) for one in re.findall(r"> - (.*?)(?=\n> - |\n\n)", readme, re.DOTALL)
+    ]
+    assert len(quoted) >= 3
+    for sentence in quoted:
+        assert sentence in again, sentence

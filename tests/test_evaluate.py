@@ -273,7 +273,7 @@ def by_memory(train, validation, *, fold):
 def test_every_configuration_is_scored_by_a_classifier_of_its_own_fold():
     data = lattices(1, n_runs=20)
     splits = folds(20, n_folds=5, seed=2)
-    found = evaluate.cross_validate(by_energy, data, splits, rng=stream(1, "test"), n_bootstrap=500)
+    found = evaluate.cross_validate(by_energy, data, splits)
     assert [one.n_runs for one in found.folds] == [4] * 5
     assert found.pooled.n_test == 40
     for place, split in enumerate(splits):
@@ -288,14 +288,14 @@ def test_every_configuration_is_scored_by_a_classifier_of_its_own_fold():
 
 def test_a_classifier_that_remembers_its_runs_is_at_chance():
     data = lattices(1, n_runs=12)
-    found = evaluate.cross_validate(by_memory, data, folds(12, n_folds=4, seed=2), rng=stream(1, "test"))
+    found = evaluate.cross_validate(by_memory, data, folds(12, n_folds=4, seed=2))
     assert found.pooled.auc.value == 0.5
     assert found.pooled.accuracy.value == 0.5
 
 
 def test_the_table_has_the_numbers_of_every_fold_and_of_all():
     data = lattices(1, n_runs=12)
-    found = evaluate.cross_validate(by_energy, data, folds(12, n_folds=3, seed=2), rng=stream(1, "test"))
+    found = evaluate.cross_validate(by_energy, data, folds(12, n_folds=3, seed=2))
     rows = evaluate.table(found)
     assert [row["fold"] for row in rows] == ["0", "1", "2", "pooled"]
     assert [row["n_test"] for row in rows] == [8, 8, 8, 24]
@@ -310,10 +310,10 @@ def test_folds_that_leak_or_leave_out_are_refused():
     one, two, three = folds(6, n_folds=3, seed=2)
     leaky = replace(one, train=np.append(one.train, one.test[0]))
     with pytest.raises(ValueError, match=rf"fold 0 has \[{one.test[0]}\] in two"):
-        evaluate.cross_validate(by_energy, data, [leaky, two, three], rng=stream(1, "test"))
+        evaluate.cross_validate(by_energy, data, [leaky, two, three])
     for splits in ([one, two], [one, two, three, three], []):
         with pytest.raises(ValueError, match="must test each of the 6 runs of the data once"):
-            evaluate.cross_validate(by_energy, data, splits, rng=stream(1, "test"))
+            evaluate.cross_validate(by_energy, data, splits)
 
 
 def test_a_calibration_inside_the_folds_uses_their_own_validation_runs():
@@ -327,10 +327,7 @@ def test_a_calibration_inside_the_folds_uses_their_own_validation_runs():
         return evaluate.calibrated(shifted(train, validation, fold=fold), validation, move_threshold=True)
 
     splits = folds(18, n_folds=3, seed=2)
-    off, right = (
-        evaluate.cross_validate(fit, data, splits, rng=stream(1, "test"), n_bootstrap=200)
-        for fit in (shifted, corrected)
-    )
+    off, right = (evaluate.cross_validate(fit, data, splits) for fit in (shifted, corrected))
     assert off.pooled.accuracy.value == 0.5
     assert right.pooled.accuracy.value > 0.6
     assert right.pooled.auc.value == pytest.approx(off.pooled.auc.value)
@@ -351,8 +348,8 @@ def test_each_fold_chooses_for_itself_among_its_own_runs():
 
     fit = evaluate.chosen_inside({"wrong": wrong, "noting": noting}, data, nested)
     outer = [one.outer for one in nested]
-    found = evaluate.cross_validate(fit, data, outer, rng=stream(1, "test"), n_bootstrap=200)
-    plain = evaluate.cross_validate(by_energy, data, outer, rng=stream(1, "test"), n_bootstrap=200)
+    found = evaluate.cross_validate(fit, data, outer)
+    plain = evaluate.cross_validate(by_energy, data, outer)
     np.testing.assert_array_equal(found.logit, plain.logit)
     assert [fold for fold, _ in seen] == [(i, *inner) for i in range(3) for inner in ((0,), (1,), (2,), ())]
     for fold, runs in seen:
@@ -362,14 +359,14 @@ def test_each_fold_chooses_for_itself_among_its_own_runs():
         evaluate.chosen_inside({}, data, nested)
     other = [one.outer for one in nested_folds(18, n_folds=3, n_inner=3, seed=3)]
     with pytest.raises(ValueError, match="nested must be of the same folds as splits"):
-        evaluate.cross_validate(fit, data, other, rng=stream(1, "test"))
+        evaluate.cross_validate(fit, data, other)
 
 
 def test_runs_whose_numbers_are_not_counted_from_zero_can_be_split_by_hand():
     data = replace(lattices(1, n_runs=3), run=np.tile([10, 20, 30], 2))
     turns = [(10, 20, 30), (20, 30, 10), (30, 10, 20)]
     splits = [Split(train=np.array([a]), validation=np.array([b]), test=np.array([c])) for a, b, c in turns]
-    found = evaluate.cross_validate(by_energy, data, splits, rng=stream(1, "test"), n_bootstrap=100)
+    found = evaluate.cross_validate(by_energy, data, splits)
     assert found.fold.tolist() == [1, 2, 0, 1, 2, 0]
 
 
@@ -384,7 +381,7 @@ def test_the_figure_shows_every_bin_and_every_fold():
         for name, by in (("too sure", 4.0), ("fair", 1.0))
     }
     data = lattices(1, n_runs=12)
-    found = evaluate.cross_validate(by_energy, data, folds(12, n_folds=3, seed=2), rng=stream(1, "test"))
+    found = evaluate.cross_validate(by_energy, data, folds(12, n_folds=3, seed=2))
     figure = evaluation_figure(tables, evaluate.table(found))
     figure.canvas.draw()
     bins, counts, rows = (ax for part in figure.subfigs for ax in part.axes)

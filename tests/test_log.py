@@ -277,7 +277,7 @@ def test_a_study_logs_every_simulation_training_and_analysis(tmp_path: Path) -> 
     assert cnn["settings"]["train_T"] == pytest.approx(1.9025)
     assert log_index.history(tmp_path, cnn) == json.loads((tmp_path / cnn["folder"] / "history.json").read_text())
     assert cnn["figures"]
-    assert records[-1]["sentences"] == results["conclusions"]
+    assert records[-1]["sentences"] == [*results["summary"], *results["conclusions"]]
     before = {path: path.read_bytes() for path in (tmp_path / log.FOLDER).glob("*.jsonl")}
     assert study.run(fewer, tmp_path, n_workers=1, progress=_silent) == results
     assert {path: path.read_bytes() for path in (tmp_path / log.FOLDER).glob("*.jsonl")} == before

@@ -38,7 +38,10 @@ def test_a_training_is_kept_with_all_that_made_it(out: Path, trained: dict) -> N
     network, energy = trained["scores"]
     assert (network["model"], energy["model"]) == ("logistic", "e_is")
     assert network["n_runs"] == 4
-    assert network["auc_minus_energy"]["p"] <= network["auc_minus_energy"]["p_holm"] <= 1
+    assert network["claim"]["effect"] == network["auc_at_equal_energy"]["value"]
+    assert (network["claim"]["n_runs"], network["claim"]["n_family"], network["claim"]["answer"]) == (4, 1, "open")
+    assert "it is open whether the logistic network sees more" in network["claim"]["sentence"]
+    assert energy["claim"] is None
     assert (out / "figures" / "trained_inherent-k001-logistic-S0.png").exists()
 
 
@@ -89,6 +92,7 @@ def test_every_run_is_tested_once(out: Path) -> None:
     assert apart["value"] == pytest.approx(rows[-1]["auc"] - energy["auc"])
     assert apart["low"] <= apart["value"] <= apart["high"]
     assert [row["auc_minus_energy"] for row in (*rows[:-1], energy)] == [None] * 4
+    assert rows[-1]["claim"]["n_runs"] == rows[-1]["n_runs"] == 16
 
 
 def test_each_fold_chooses_for_itself_and_the_energy_stands_beside(out: Path) -> None:

@@ -77,12 +77,13 @@ class Asked:
         where: The data it is about, which begins the sentence.
         yes: What is said if it is shown, without a full stop.
         no: What is said if it is absent.
-        measure: Name of the effect.
+        measure: Name of what is measured.
         found: The effect and its test.
         n_runs: Independent runs that were tested.
         direction: Which effects are looked for.
         margin: Effect that counts as none.
         sd: Standard deviation of a run if there is no effect, where it is known beforehand; else that of the test.
+        offset: What the measure is if there is no effect: one half for an AUC.
     """
 
     question: str
@@ -95,6 +96,7 @@ class Asked:
     direction: Direction = "above"
     margin: float = MARGIN
     sd: float | None = None
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +110,11 @@ class Claim:
         where: The data it is about.
         yes: What is said if it is shown.
         no: What is said if it is absent.
-        measure: Name of the effect.
+        measure: Name of what is measured.
+        offset: What the measure is if there is no effect.
         direction: Which effects were looked for.
         margin: Effect that counts as none.
-        effect: The observed effect.
+        effect: The observed effect: the measure minus its offset.
         low: Lower end of its 95% interval.
         high: Upper end.
         bound: One-sided 95% bound of the effect in its direction, which is compared with the margin.
@@ -130,6 +133,7 @@ class Claim:
     yes: str
     no: str
     measure: str
+    offset: float
     direction: Direction
     margin: float
     effect: float
@@ -145,12 +149,10 @@ class Claim:
 
     @property
     def evidence(self) -> str:
-        """The effect with its interval, p and runs."""
-        corrected = "" if self.n_family == 1 else f" ({in_words(self.p_corrected)} for {self.n_family} questions)"
-        return (
-            f"{self.measure} {self.effect:+.3f} [{self.low:+.3f}, {self.high:+.3f}], p {in_words(self.p)}{corrected}, "
-            f"{self.n_runs} runs"
-        )
+        """What was measured, with its interval, p and runs."""
+        several = f" ({in_words(self.p_corrected)} corrected for {self.n_family} questions)" * (self.n_family > 1)
+        value, low, high = (self._measured(x) for x in (self.effect, self.low, self.high))
+        return f"{self.measure} {value} [{low}, {high}], p {in_words(self.p)}{several}, {self.n_runs} runs"
 
     @property
     def sentence(self) -> str:
@@ -159,17 +161,20 @@ class Claim:
             return f"{self.where}: {self.yes} ({self.evidence})."
         if self.answer == "absent":
             return (
-                f"{self.where}: {self.no} ({self.evidence}; the effect is below {self.bound:.3f} with 95% confidence, "
-                f"less than the margin of {self.margin:g})."
+                f"{self.where}: {self.no} ({self.evidence}; an effect above {max(self.bound, 0.0):.3f} is excluded "
+                f"with 95% confidence, and the margin is {self.margin:g})."
             )
         needed = f"more than {_MOST_RUNS:,}" if self.runs_needed is None else f"about {self.runs_needed:,}"
-        points = (self.effect > 0) if self.direction == "above" else (self.effect < 0) or self.direction == "either"
-        size = "an effect of the observed size" if points else f"an absence within {self.margin:g}"
+        points = {"above": self.effect > 0, "below": self.effect < 0, "either": True}[self.direction]
+        size = "an effect of the observed size" if points else f"that it is below the margin of {self.margin:g}"
         few = f", fewer than the {MIN_RUNS} that can decide anything" if self.n_runs < MIN_RUNS else ""
         return (
             f"{self.where}: it is open whether {self.yes} ({self.evidence}{few}). These runs had an 80% chance to show "
             f"an effect of {self.detectable:.3f}; to show {size} takes {needed} runs."
         )
+
+    def _measured(self, effect: float) -> str:
+        return f"{self.offset + effect:.3f}" if self.offset else f"{effect:+.3f}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the claim and its sentence as JSON can hold them."""
@@ -246,13 +251,14 @@ def in_words(p: float) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a list in a sentence.
+    """Return words as a list in a sentence; of temperatures, only the first is named as one.
 
     Example:
-        >>> listed(["a", "b", "c"])
-        'a, b and c'
+        >>> listed(["a", "b", "c"]), listed(["T = 1.951", "T = 0.440", "equal energy"])
+        ('a, b and c', 'T = 1.951, 0.440 and equal energy')
     """
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+    words = [*words[:1], *(word.removeprefix("T = ") for word in words[1:])]
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def temperatures(T: Sequence[float]) -> str:
@@ -262,7 +268,7 @@ def temperatures(T: Sequence[float]) -> str:
         >>> temperatures([0.44, 1.951])
         'T = 1.951 and 0.440'
     """
-    return "T = " + listed([f"{one:.3f}" for one in sorted(set(T), reverse=True)])
+    return listed([f"T = {one:.3f}" for one in sorted(set(T), reverse=True)])
 
 
 def _p(found: Difference, direction: Direction) -> float:
@@ -289,6 +295,7 @@ def _claim(family: str, n_family: int, asked: Asked, p: float, corrected: float)
         yes=asked.yes,
         no=asked.no,
         measure=asked.measure,
+        offset=asked.offset,
         direction=asked.direction,
         margin=asked.margin,
         effect=found.value,
@@ -298,7 +305,7 @@ def _claim(family: str, n_family: int, asked: Asked, p: float, corrected: float)
         p=p,
         p_corrected=corrected,
         n_runs=n,
-        detectable=_reach(max(n, 2), level) * sd / float(np.sqrt(max(n, 1))),
+        detectable=float(_reach(max(n, 2), level) * sd / np.sqrt(max(n, 1))),
         runs_needed=_needed(sd, aim, level) if answer == "open" else None,
         answer=answer,
     )

@@ -36,7 +36,7 @@ from typing import Any
 
 from vitrify import energy, transfer
 from vitrify.baselines import BASELINES, ENERGY
-from vitrify.claims import CHANCE_SD, Asked, Claim, gathered, judge, listed, temperatures
+from vitrify.claims import CHANCE_SD, MIN_RUNS, Asked, Claim, gathered, judge, listed, temperatures
 from vitrify.figures import MODEL_NAMES
 from vitrify.material import NO_POTENTIAL
 from vitrify.scores import Difference
@@ -102,7 +102,7 @@ def saturated(results: Results) -> list[dict[str, Any]]:
     for row in _green(results):
         if row["model"] == ENERGY[row["input"]]:
             limit = energy.saturation(row["n_test_runs"])
-            if row["auc"]["value"] > limit:
+            if row["n_test_runs"] >= MIN_RUNS and row["auc"]["value"] > limit:
                 task = {"input": row["input"], "test_k": row["test_k"], "T": row["test_T"], "auc": row["auc"]}
                 found.append(task | {"limit": limit, "n_runs": row["n_test_runs"]})
     return found
@@ -236,7 +236,8 @@ def _against_chance(results: Results, row: Row) -> Asked:
         where=_where(results, row),
         yes=f"the {_name(row)} tells the liquid from the glass",
         no=f"the {_name(row)} does not tell the liquid from the glass",
-        measure="AUC minus 0.5:",
+        measure="AUC",
+        offset=0.5,
         found=_found(row["auc_minus_chance"]),
         n_runs=row["n_test_runs"],
         margin=_margin(results),
@@ -290,7 +291,8 @@ def _same(results: Results, row: Row, what: str, where: str) -> Asked:
         where=f"{SHOWN_AS[row['input']]}, {where}",
         yes=f"{name} tells apart {what}",
         no=f"{name} does not tell apart {what}",
-        measure="AUC minus 0.5:",
+        measure="AUC",
+        offset=0.5,
         found=_found(row["auc_minus_chance"]),
         n_runs=row["n_test_runs"],
         direction="either",
@@ -330,7 +332,7 @@ def _is_it_energy(results: Results) -> str:
     beyond = ""
     if full:
         hot = [task["T"] for task in full if task["T"] is not None]
-        beyond = f"; at {temperatures(hot)} the energy alone separates the classes" if hot else ""
+        beyond = f"; at {temperatures(hot)} the energy alone leaves nothing to show" if hot else ""
     name = MODEL_NAMES.get(str(best), str(best))
     return f"Is it the energy? The {name} {', '.join(parts)}{beyond} ({own[0].n_runs} test runs)."
 

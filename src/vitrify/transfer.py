@@ -152,7 +152,7 @@ def asked(
             where=where,
             yes=f"{who} {yes} than one trained in place",
             no=f"{who} {no} as one trained in place",
-            measure=f"difference of {measure}:",
+            measure=f"difference of {measure}",
             found=found,
             n_runs=n_runs,
             direction="below",

@@ -10,7 +10,19 @@ Everything is kept below the folder of the study, beside what the study itself k
 Validation runs are all that is scored, unless test runs are asked for by name.
 """
 
-__all__ = ["Averaging", "Task", "cross_validate", "data", "evaluate", "network", "parted", "scored", "sweep", "train"]
+__all__ = [
+    "Averaging",
+    "Task",
+    "cross_validate",
+    "data",
+    "evaluate",
+    "network",
+    "parted",
+    "scored",
+    "sweep",
+    "train",
+    "where",
+]
 
 import hashlib
 import json
@@ -471,14 +483,24 @@ def _beside(
     }
 
 
+def where(chosen: Study, task: Task) -> str:
+    """Return what a task is about, as a sentence begins with it."""
+    T = None if task.k == classify.EQUAL_ENERGY else chosen.simulate.bath.T(task.k)
+    return f"{SHOWN_AS[task.input]}, " + ("equal energy" if T is None else f"liquid at T = {T:.3f}")
+
+
 def _more(found: Sequence[tuple[str, scores.Difference]], task: Task, chosen: Study, n_runs: int) -> list[Claim]:
     """Return whether classifiers see more than the energy, all of them one family."""
-    T = None if task.k == classify.EQUAL_ENERGY else chosen.simulate.bath.T(task.k)
-    where = f"{SHOWN_AS[task.input]}, " + ("equal energy" if T is None else f"liquid at T = {T:.3f}")
     return judge(
         "networks",
         [
-            energy.asked(one, who=report.name_in_text(name), where=where, n_runs=n_runs, margin=chosen.classify.margin)
+            energy.asked(
+                one,
+                who=report.name_in_text(name),
+                where=where(chosen, task),
+                n_runs=n_runs,
+                margin=chosen.classify.margin,
+            )
             for name, one in found
         ],
     )
