@@ -2,6 +2,7 @@ import freud
 import numpy as np
 import pytest
 
+from test_figures import difference
 from vitrify import probes
 from vitrify.analyses import probes as analysis
 from vitrify.system import Configuration
@@ -81,8 +82,15 @@ def test_patches_hold_about_as_many_particles_as_asked_across_the_boundary() -> 
 def test_the_section_says_what_was_asked_and_answered() -> None:
     estimate = {"value": 0.9, "low": 0.8, "high": 0.95}
     low = {"value": 0.6, "low": 0.5, "high": 0.7}
-    model = {"model": "cnn", "input": "inherent", "k": 9, "T": 0.5, "n_test": 20, "n_runs": 10}
-    model |= {"told": {"species swapped": low}, "noise": [{"sd": 0.0, "auc": estimate}, {"sd": 0.1, "auc": low}]}
+    model = {"model": "cnn", "input": "inherent", "k": 9, "T": 0.5, "n_test": 26, "n_runs": 13}
+    model |= {
+        "told": {"species swapped": {"auc": low, "lost": difference(-0.3, 0.03)}},
+        "noise": [
+            {"sd": 0.0, "auc": estimate, "lost": None},
+            {"sd": 0.1, "auc": estimate, "lost": difference(0.0, 0.01)},
+            {"sd": 0.2, "auc": low, "lost": difference(-0.1, 0.1)},
+        ],
+    }
     model["logits"] = [
         {"name": name, "of": of, "logit": [value - 1.0, value, value + 1.0]}
         for name, of, value in (
@@ -91,14 +99,24 @@ def test_the_section_says_what_was_asked_and_answered() -> None:
             ("random places", "pattern", -99.0),
         )
     ]
-    sizes = [{"n_inside": n, "auc": estimate, "accuracy": low, "n_test": 40} for n in (20, 400)]
-    task = {"input": "inherent", "k": 9, "T": 0.5, "n_runs": 10, "sizes": sizes}
-    both = {"auc": estimate, "accuracy": low}
-    pair = {"input": "inherent", "T": [1.0, 0.5], "n_test": 20, "descriptors": both, "energy": both}
+    sizes = [
+        {"n_inside": n, "auc": estimate, "accuracy": low, "n_test": 40, "auc_minus_chance": difference(effect)}
+        for n, effect in ((20, 0.02), (400, 0.4))
+    ]
+    task = {"input": "inherent", "k": 9, "T": 0.5, "n_runs": 13, "sizes": sizes}
+    pair = {"input": "inherent", "T": [1.0, 0.5], "n_test": 26, "n_runs": 13}
+    for word, effect in (("descriptors", 0.4), ("energy", 0.0)):
+        pair[word] = {"auc": estimate, "accuracy": low, "auc_minus_chance": difference(effect)}
+    analysis._judge([model], [task], [pair], margin=0.05)
     section = analysis.section({"models": [model], "patches": [task], "liquids": [pair]})
-    assert "0.600 [0.500, 0.700] with species swapped; noise of 0.1 sigma_AA lowers it" in section.sentences[0]
+    assert "the CNN ranks worse with species swapped" in section.sentences[0]
+    assert "the CNN ranks as well, within 0.05, with noise of 0.1 sigma_AA" in section.sentences[0]
+    assert "open whether the CNN ranks worse with noise of 0.2 sigma_AA" in section.sentences[0]
+    assert "liquid -2.0, glass +2.0" in section.sentences[0]
     assert "random places -99.0" in section.sentences[0]
-    assert "20 particles give an AUC of 0.900" in section.sentences[1]
+    assert "Shown for 400; open for 20. The smallest, AUC 0.520" in section.sentences[1]
     for drawing, n_axes in zip(section.drawings, (2, 2), strict=True):
         assert len(drawing.draw(*drawing.values).axes) == n_axes
-    assert section.tables[0].rows[0][:3] == ("inherent", "1.000", "0.500")
+    row = section.tables[0].rows[0]
+    assert row[:3] == ("inherent", "1.000", "0.500")
+    assert row[-3:] == ("shown", "26", "13")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from test_figures import difference
 from vitrify import structure
 from vitrify.analyses import structure as analysis
 from vitrify.system import Configuration
@@ -107,10 +108,13 @@ def test_all_metrics_have_a_name_and_are_finite() -> None:
 
 def _row(auc: float) -> dict:
     estimate = {"value": auc, "low": auc - 0.1, "high": min(1.0, auc + 0.1)}
-    both = [{"metric": name, "auc": estimate, "accuracy": estimate} for name in ("bonds_BB", analysis._ALL)]
+    both = [
+        {"metric": name, "auc": estimate, "accuracy": estimate, "auc_minus_chance": difference(auc - 0.5), "logit": []}
+        for name in ("bonds_BB", analysis._ALL)
+    ]
     beside = [{"metric": "e_is", "auc": estimate, "accuracy": estimate}]
-    words = {"input": "inherent", "k": 9, "T": 0.5, "n_test": 20, "n_runs": 10}
-    return words | {"metrics": both, "beside": beside}
+    words = {"input": "inherent", "k": 9, "T": 0.5, "n_test": 26, "n_runs": 13}
+    return words | {"metrics": both, "beside": beside, "all_minus_energy": difference(-0.3, 0.05)}
 
 
 def test_the_section_names_what_tells_most_apart() -> None:
@@ -120,8 +124,14 @@ def test_the_section_names_what_tells_most_apart() -> None:
     line = [0.0, 1.0, 2.0]
     curve = {"input": "inherent", "T": 1.0, "n_runs": 9, "r": line, "g": [line] * 3, "g_se": [line] * 3}
     curve |= {"q": line, "S": line, "S_se": line}
-    section = analysis.section({"metrics": metrics, "rows": [_row(0.7), _row(0.995)], "curves": [curve]})
+    rows = [_row(0.7), _row(0.995)]
+    analysis._judge(rows, margin=0.05)
+    section = analysis.section({"metrics": metrics, "rows": rows, "curves": [curve]})
     assert len(section.sentences) == len(section.tables) == 1
-    assert "bonds_BB 0.700 [0.600, 0.800]" in section.sentences[0]
+    assert "1 of 1 metrics are shown to tell the liquid from the glass" in section.sentences[0]
+    assert "bonds_BB (AUC 0.700 [0.591, 0.809]" in section.sentences[0]
+    assert "corrected for 4 questions" in section.sentences[0]
+    assert "All metrics together rank otherwise than the energy (difference of AUC -0.300" in section.sentences[0]
+    assert section.tables[0].rows[0][-1] == "shown"
     assert section.drawings[0].draw(*section.drawings[0].values).axes[0].get_ylabel() == "B-B bonds"
     assert len(section.drawings[1].draw(*section.drawings[1].values).axes) == 4

@@ -66,7 +66,7 @@ def test_what_failed_follows_the_two_answers(ranking: str, accuracy: str, failed
 
 
 def test_a_moved_threshold_loses_accuracy_and_a_lost_order_loses_rank() -> None:
-    there = _scored(3, 4.0, n_runs=400)
+    there = _scored(3, 4.0, 0.0, 400)
     for who, moved, failed in (
         ("shifted", np.array([1.5, 1.5]), "threshold"),
         ("as it is", np.array([0.0, 0.0]), "none"),

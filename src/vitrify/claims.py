@@ -212,13 +212,14 @@ def restored(claim: Mapping[str, Any]) -> Claim:
     return Claim(**{field.name: claim[field.name] for field in fields(Claim)})
 
 
-def gathered(head: str, claims: Sequence[Claim], places: Sequence[str]) -> str:
+def gathered(head: str, claims: Sequence[Claim], places: Sequence[str], *, by: str = "at") -> str:
     """Return one sentence for claims that ask the same of several places.
 
     Args:
         head: What begins the sentence, without a colon.
         claims: The claims, all with the same words and margin.
         places: What each is called, for example its temperature.
+        by: The word before them.
 
     Example:
         >>> gathered("The network", [], [])
@@ -229,15 +230,15 @@ def gathered(head: str, claims: Sequence[Claim], places: Sequence[str]) -> str:
     parts = []
     for answer, words in (
         ("shown", claims[0].yes),
-        ("absent", claims[0].no),
+        ("absent", f"{claims[0].no}, within {claims[0].margin:g},"),
         ("open", f"open whether {claims[0].yes}"),
     ):
         where = [place for place, claim in zip(places, claims, strict=True) if claim.answer == answer]
         if where:
-            parts.append(f"{words} at {listed(where)}")
-    strongest = max(claims, key=lambda claim: (claim.answer == "shown", abs(claim.effect)))
-    largest = f"{strongest.where[0].lower()}{strongest.where[1:]}, {strongest.evidence}"
-    return f"{head}: {'; '.join(parts)}. The largest effect: {largest}."
+            parts.append(f"{words} {by} {listed(where)}")
+    order = [(claim.answer == "shown", abs(claim.effect)) for claim in claims]
+    first = order.index(max(order))
+    return f"{head}: {'; '.join(parts)}. The largest effect, {by} {places[first]}: {claims[first].evidence}."
 
 
 def in_words(p: float) -> str:

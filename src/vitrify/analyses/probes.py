@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from vitrify import baselines, classify, learn, probes, probes_figures, report, scores, store
+from vitrify.claims import CHANCE_SD, Asked, gathered, judge, listed, restored, temperatures
+from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
 from vitrify.report import with_interval
@@ -54,6 +56,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
             progress("probes", len(models) + len(tasks) + len(pairs) / len(ks), total)
             tasks.append(_patches(chosen, ensemble, name, k))
         pairs += [_liquids(chosen, ensemble, name, *two) for two in itertools.pairwise(ks)]
+    _judge(models, tasks, pairs, margin=chosen.classify.margin)
     return {"models": models, "patches": tasks, "liquids": pairs}
 
 
@@ -84,7 +87,10 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
     told = {}
     for name, species in changed.items():
         found = logit(replace(test, species=species))
-        told[name] = asdict(scores.score(found, test.label, test.run).auc)
+        told[name] = {
+            "auc": asdict(scores.score(found, test.label, test.run).auc),
+            "lost": asdict(scores.compare(found, plain, test.label, test.run).auc),
+        }
         groups += [
             {"name": f"{which}, {name.removeprefix('species ')}", "of": name, "logit": found[test.label == y].tolist()}
             for y, which in ((0, "liquid"), (1, "glass"))
@@ -97,8 +103,11 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
     noise = []
     for sd in _SD:
         moved = replace(test, positions=probes.noisy(test.positions, test.box, sd, rng=rng("noise", str(sd))))
-        scored = scores.score(logit(moved), test.label, test.run)
-        noise.append({"sd": sd, "auc": asdict(scored.auc)})
+        answers = logit(moved)
+        scored, lost = scores.score(answers, test.label, test.run), None
+        if sd:
+            lost = asdict(scores.compare(answers, plain, test.label, test.run).auc)
+        noise.append({"sd": sd, "auc": asdict(scored.auc), "lost": lost})
     return {
         "model": one.name,
         "input": one.input,
@@ -158,9 +167,9 @@ def _patches(chosen: Study, ensemble: Ensemble, name: Input, k: int) -> Values:
         fitted = baselines.fit(table[train], label[train], table[chooses], label[chooses])
         logit = fitted.logit(table[test])
         scored = scores.score(logit, label[test], run[test])
-        found.append(
-            {"n_inside": n, "auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "n_test": scored.n_test}
-        )
+        chance = asdict(scores.above_chance(logit, label[test], run[test]))
+        told = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "auc_minus_chance": chance}
+        found.append({"n_inside": n, "n_test": scored.n_test, **told})
     return {"input": name, "k": k, "T": float(ensemble.T[k - 1]), "n_runs": len(parts.test), "sizes": found}
 
 
@@ -171,14 +180,76 @@ def _liquids(chosen: Study, ensemble: Ensemble, name: Input, k_hot: int, k_cold:
     columns = {"descriptors": view.pooled(data.positions, data.species, data.box).astype(float)}
     if chosen.simulate.liquid.has_potential:
         columns["energy"] = data.energy("e_is" if name == "inherent" else "e_pot")[:, None]
-    found = {}
+    found: dict[str, Values] = {}
     for word, table in columns.items():
         train, chooses, test = (np.isin(data.run, runs) for runs in (parts.train, parts.validation, parts.test))
         fitted = baselines.fit(table[train], data.label[train], table[chooses], data.label[chooses])
-        scored = scores.score(fitted.logit(table[test]), data.label[test], data.run[test])
-        found[word] = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy)}
+        asked = fitted.logit(table[test]), data.label[test], data.run[test]
+        scored, chance = scores.score(*asked), asdict(scores.above_chance(*asked))
+        found[word] = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "auc_minus_chance": chance}
     T = [float(ensemble.T[k - 1]) for k in (k_hot, k_cold)]
-    return {"input": name, "T": T, "n_test": 2 * len(parts.test), **found}
+    told: Values = {"input": name, "T": T, "n_test": 2 * len(parts.test), "n_runs": len(parts.test)}
+    return told | found
+
+
+def _judge(models: list[Values], tasks: list[Values], pairs: list[Values], *, margin: float) -> None:
+    """Give every probe its claim: all that is lost by changes is a family, as are all patches, and all liquids."""
+    lost = [(one, model) for model in models for one in (*model["told"].values(), *model["noise"]) if one["lost"]]
+    changes = [
+        Asked(
+            question=f"Does the network rank worse so? {_where(model)}.",
+            where=_where(model),
+            yes=f"the {report.name_of_model(model['model'])} ranks worse",
+            no=f"the {report.name_of_model(model['model'])} ranks as well",
+            measure="difference of AUC",
+            found=scores.Difference(**one["lost"]),
+            n_runs=model["n_runs"],
+            direction="below",
+            margin=margin,
+        )
+        for one, model in lost
+    ]
+    sizes = [(one, task) for task in tasks for one in task["sizes"]]
+    patches = [
+        _above_chance(one, task, f"patches of {one['n_inside']} particles tell", "the liquid from the glass", margin)
+        for one, task in sizes
+    ]
+    apart = [(pair[word], pair, word) for pair in pairs for word in ("descriptors", "energy") if word in pair]
+    liquids = [
+        _above_chance(one, pair, f"the {word} tells", f"the liquids at {temperatures(pair['T'])} apart", margin)
+        for one, pair, word in apart
+    ]
+    for family, asked, places in (
+        ("changes", changes, [one for one, _ in lost]),
+        ("patches", patches, [one for one, _ in sizes]),
+        ("liquids", liquids, [one for one, _, _ in apart]),
+    ):
+        for place, claim in zip(places, judge(family, asked), strict=True):
+            place["claim"] = claim.to_json()
+
+
+def _above_chance(one: Values, of: Values, who: str, what: str, margin: float) -> Asked:
+    return Asked(
+        question=f"Is it so that {who} {what}? {_where(of)}.",
+        where=_where(of),
+        yes=f"{who} {what}",
+        no=f"{who.rpartition(' ')[0]} {_NOT[who.rpartition(' ')[2]]} {what}",
+        measure="AUC",
+        offset=0.5,
+        found=scores.Difference(**one["auc_minus_chance"]),
+        n_runs=of["n_runs"],
+        margin=margin,
+        sd=CHANCE_SD,
+    )
+
+
+_NOT = {"tell": "do not tell", "tells": "does not tell"}
+
+
+def _where(of: Values) -> str:
+    """Return what a probe is about, as a sentence begins with it."""
+    several = isinstance(of["T"], list)
+    return f"{SHOWN_AS[of['input']]}, " + (temperatures(of["T"]) if several else f"liquid at T = {of['T']:.3f}")
 
 
 def section(values: Values) -> report.Section:
@@ -227,40 +298,48 @@ def section(values: Values) -> report.Section:
 
 def _sentence(model: Values) -> str:
     quiet = model["noise"][0]["auc"]
-    lost = next((one["sd"] for one in model["noise"][1:] if one["auc"]["high"] < quiet["value"]), None)
-    noise = (
-        f"noise of up to {_SD[-1]:g} sigma_AA takes nothing it can be seen to lose"
-        if lost is None
-        else f"noise of {lost:g} sigma_AA lowers it for certain"
-    )
+    changes = [(name, restored(one["claim"])) for name, one in model["told"].items()]
+    changes += [(f"noise of {one['sd']:g} sigma_AA", restored(one["claim"])) for one in model["noise"][1:]]
     middle = {one["name"]: float(np.median(one["logit"])) for one in model["logits"]}
     patterns = [f"{name} {middle[name]:+.1f}" for name in _FOLD.values() if name in middle]
-    answers = f"; median logits: liquid {middle['liquid']:+.1f}, glass {middle['glass']:+.1f}"
+    answers = f"Median logits: liquid {middle['liquid']:+.1f}, glass {middle['glass']:+.1f}"
     if patterns:
         answers += ", " + ", ".join(patterns)
-    told = ", ".join(f"{with_interval(auc)} with {name}" for name, auc in model["told"].items())
     name = report.name_of_model(model["model"])
-    return (
-        f"The {name} trained on {model['input']} configurations at T = {model['T']:.3f} has an AUC of "
-        f"{with_interval(quiet)} on {model['n_test']} test configurations of {model['n_runs']} runs, {told}; "
-        f"{noise}{answers}."
-    )
+    head = f"{_where(model)}, probes of the {name} (AUC {with_interval(quiet)}, {model['n_runs']} test runs)"
+    told = gathered(head, [claim for _, claim in changes], [place for place, _ in changes], by="with")
+    return f"{told} {answers}."
 
 
 def _patch_sentence(task: Values) -> str:
-    first, last = task["sizes"][0], task["sizes"][-1]
-    n = f"n = {first['n_test']} and {last['n_test']}, of {task['n_runs']} runs"
+    claims = [restored(one["claim"]) for one in task["sizes"]]
+    of = {
+        answer: [
+            str(one["n_inside"]) for one, claim in zip(task["sizes"], claims, strict=True) if claim.answer == answer
+        ]
+        for answer in ("shown", "absent", "open")
+    }
+    parts = [f"{answer} for {listed(sizes)}" for answer, sizes in of.items() if sizes]
     return (
-        f"Patches of {task['input']} configurations at T = {task['T']:.3f}: {first['n_inside']} particles give an AUC "
-        f"of {with_interval(first['auc'])}, all {last['n_inside']} give {with_interval(last['auc'])} "
-        f"({n}; descriptors, linear)."
+        f"{_where(task)}, square patches: do the mean descriptors of so many particles tell the liquid from the glass? "
+        f"{'; '.join(parts).capitalize()}. The smallest, {claims[0].evidence}."
     )
 
 
 def _liquid_table(pairs: list[Values]) -> report.Table:
     return report.Table(
         title="Liquid against liquid: neighbouring temperatures of the study",
-        columns=("input", "T", "T", "AUC, descriptors", "AUC, energy alone", "accuracy, descriptors", "n"),
+        columns=(
+            "input",
+            "T",
+            "T",
+            "AUC, descriptors",
+            "AUC, energy alone",
+            "accuracy, descriptors",
+            "told apart",
+            "n",
+            "runs",
+        ),
         rows=[
             (
                 one["input"],
@@ -268,7 +347,9 @@ def _liquid_table(pairs: list[Values]) -> report.Table:
                 with_interval(one["descriptors"]["auc"]),
                 with_interval(one["energy"]["auc"]) if "energy" in one else "unknown",
                 with_interval(one["descriptors"]["accuracy"]),
+                one["descriptors"]["claim"]["answer"],
                 str(one["n_test"]),
+                str(one["n_runs"]),
             )
             for one in pairs
         ],

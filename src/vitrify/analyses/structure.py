@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
+from vitrify.claims import CHANCE_SD, Asked, judge, restored
+from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
 from vitrify.settings import Input, Study, split
@@ -55,7 +57,9 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
             for place, metric in enumerate(names)
         ]
         for place, k in enumerate(records[:-1]):
-            rows.append(_told_apart(chosen, name, k, T[place], table[:, place], table[:, -1], names, results))
+            row = _told_apart(chosen, name, k, T[place], table[:, place], table[:, -1], names, results)
+            rows.append(row | {"all_minus_energy": _beside_energy(chosen, ensemble, row, k)})
+    _judge(rows, margin=chosen.classify.margin)
     curves = [one for name in inputs for one in _curves(ensemble, records, T, name)]
     return {"metrics": metrics, "rows": rows, "curves": curves}
 
@@ -120,8 +124,10 @@ def _told_apart(
         fitted = baselines.fit(*pair(parts.train, columns), *pair(parts.validation, columns))
         shown, label = pair(parts.test, columns)
         run = np.concatenate([parts.test, parts.test])
-        scored = scores.score(fitted.logit(shown), label, run)
-        found.append({"metric": metric, "auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy)})
+        logit = fitted.logit(shown)
+        scored, chance = scores.score(logit, label, run), scores.above_chance(logit, label, run)
+        each = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "auc_minus_chance": asdict(chance)}
+        found.append({"metric": metric, **each, "logit": logit.tolist()})
     beside = [
         {"metric": row["model"], "auc": row["auc"], "accuracy": row["accuracy"]}
         for row in results["classification"]
@@ -136,6 +142,59 @@ def _told_apart(
         "metrics": found,
         "beside": beside,
     }
+
+
+def _beside_energy(chosen: Study, ensemble: Ensemble, row: Values, k: int) -> Values | None:
+    """Return how far the AUC of all metrics together is above that of the energy, on the same test runs."""
+    if not chosen.simulate.liquid.has_potential:
+        return None
+    test = split(chosen).test
+    energies = ensemble.energy("e_is" if row["input"] == "inherent" else "e_pot")
+    e = np.concatenate([energies[test, place - 1] for place in (k, chosen.classify.k_glass)])
+    together = next(one for one in row["metrics"] if one["metric"] == _ALL)
+    label, run = np.repeat([0, 1], len(test)), np.concatenate([test, test])
+    return asdict(scores.compare(np.array(together["logit"]), -e, label, run).auc)
+
+
+def _judge(rows: Sequence[Values], *, margin: float) -> None:
+    """Give every row its claims: each metric against chance, and all together against the energy; exploratory."""
+    against_chance = [
+        Asked(
+            question=f"Does {one['metric']} tell the liquid from the glass? {_where(row)}.",
+            where=_where(row),
+            yes=f"{one['metric']} tells the liquid from the glass",
+            no=f"{one['metric']} does not tell the liquid from the glass",
+            measure="AUC",
+            offset=0.5,
+            found=scores.Difference(**one["auc_minus_chance"]),
+            n_runs=row["n_runs"],
+            margin=margin,
+            sd=CHANCE_SD,
+        )
+        for row in rows
+        for one in row["metrics"]
+    ]
+    against_energy = [
+        Asked(
+            question=f"Do all metrics together rank otherwise than the energy? {_where(row)}.",
+            where=_where(row),
+            yes="all metrics together rank otherwise than the energy",
+            no="all metrics together rank as well as the energy",
+            measure="difference of AUC",
+            found=scores.Difference(**row["all_minus_energy"]),
+            n_runs=row["n_runs"],
+            direction="either",
+            margin=margin,
+        )
+        for row in rows
+        if row["all_minus_energy"] is not None
+    ]
+    told, beside = iter(judge("metrics", against_chance)), iter(judge("metrics against the energy", against_energy))
+    for row in rows:
+        for one in row["metrics"]:
+            one["claim"] = next(told).to_json()
+            del one["logit"]
+        row["claim"] = None if row["all_minus_energy"] is None else next(beside).to_json()
 
 
 def _curves(ensemble: Ensemble, records: tuple[int, ...], T: list[float], name: Input) -> list[Values]:
@@ -218,29 +277,38 @@ def _easy(row: Values) -> bool:
 
 
 def _sentence(row: Values) -> str:
-    alone = sorted((one for one in row["metrics"] if one["metric"] != _ALL), key=lambda one: -one["auc"]["value"])
-    together = next(one for one in row["metrics"] if one["metric"] == _ALL)
-    energy = next((one for one in row["beside"] if one["metric"] in ("e_is", "e_pot")), None)
-    best = ", ".join(f"{one['metric']} {with_interval(one['auc'])}" for one in alone[:3])
-    against = (
-        ""
-        if energy is None
-        else f", against {with_interval(energy['auc'])} of {report.name_of_model(energy['metric'])}"
-    )
+    """Return which metrics tell the classes apart, exploratory, and how all together stand beside the energy."""
+    alone = [one["claim"] for one in row["metrics"] if one["metric"] != _ALL]
+    together = restored(next(one["claim"] for one in row["metrics"] if one["metric"] == _ALL))
+    of = {answer: [claim for claim in alone if claim["answer"] == answer] for answer in ("shown", "absent", "open")}
+    best = sorted(of["shown"], key=lambda claim: -claim["effect"])[:3]
+    named = "".join(f"; {restored(claim).yes.split(' ')[0]} ({restored(claim).evidence})" for claim in best)
+    beside = "" if row["claim"] is None else restored(row["claim"]).sentence.partition(": ")[2]
+    beside = f" {beside[:1].upper()}{beside[1:]}" if beside else ""
     return (
-        f"{row['input'].capitalize()}, k = {row['k']} (T = {row['T']:.3f}): of {len(alone)} metrics {best} tell most "
-        f"apart by AUC; all together {with_interval(together['auc'])}{against} "
-        f"(n = {row['n_test']}, {row['n_runs']} test runs)."
+        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell the liquid from the "
+        f"glass, {len(of['absent'])} are not within {together.margin:g}, {len(of['open'])} are open{named}. All "
+        f"together: {together.answer} ({together.evidence}).{beside}"
     )
+
+
+def _where(row: Values) -> str:
+    return f"{SHOWN_AS[row['input']]}, liquid at T = {row['T']:.3f}"
 
 
 def _table(row: Values) -> report.Table:
     ranked = sorted(row["metrics"], key=lambda one: -one["auc"]["value"])
     shown = [(one["metric"], one) for one in ranked]
     shown += [(report.name_of_model(one["metric"]), one) for one in row["beside"]]
-    where = f"{row['input'].capitalize()}, k = {row['k']}, T = {row['T']:.3f}"
     return report.Table(
-        title=f"{where}: n = {row['n_test']} of {row['n_runs']} runs",
-        columns=("metric or model", "AUC", "accuracy"),
-        rows=[(name, with_interval(one["auc"]), with_interval(one["accuracy"])) for name, one in shown],
+        title=f"{_where(row)}: n = {row['n_test']} of {row['n_runs']} runs",
+        columns=("metric or model", "AUC", "accuracy", "p, corrected", "tells them apart"),
+        rows=[
+            (name, with_interval(one["auc"]), with_interval(one["accuracy"]), *_answer(one.get("claim")))
+            for name, one in shown
+        ],
     )
+
+
+def _answer(claim: Values | None) -> tuple[str, str]:
+    return ("", "") if claim is None else (f"{claim['p_corrected']:.2g}", claim["answer"])
