@@ -156,18 +156,20 @@ def _identity(chosen: Study, name: str) -> str:
 
 
 def _version(name: str) -> int:
-    return ANALYSES[name].version if name in ANALYSES else 1
+    return ANALYSES[name].version if name in ANALYSES else _BETWEEN_VERSION
 
 
 _BETWEEN = "transfer_studies"
 """The one analysis of several studies, kept in the folder of the first."""
 
+_BETWEEN_VERSION = 2
+
 ANALYSES: dict[str, Analysis] = {
     "tg": Analysis(tg.compute, tg.section),
-    "energy": Analysis(energy.compute, energy.section, version=2),
-    "transfer": Analysis(transfer.compute, transfer.section, version=2),
-    "structure": Analysis(structure.compute, structure.section),
+    "energy": Analysis(energy.compute, energy.section, version=3),
+    "transfer": Analysis(transfer.compute, transfer.section, version=3),
+    "structure": Analysis(structure.compute, structure.section, version=2),
     "attribution": Analysis(attribution.compute, attribution_section.section),
-    "probes": Analysis(probes.compute, probes.section),
+    "probes": Analysis(probes.compute, probes.section, version=2),
 }
 """By name, in the order of the report."""
