@@ -36,10 +36,13 @@ def old_p(drawn: Drawn, rng: np.random.Generator) -> tuple[float, float]:
     member, weights, extra = _resample(drawn, rng)
     label, size = drawn.label, member.sum(axis=1)
     wins = _wins(drawn.score, label) - _wins(drawn.other, label)
-    won, n, n_extra = _counted(wins, member, label, weights, extra)
+    won, _, n_extra = _counted(wins, member, label, weights, extra)
     pairs = member[:, label == 1] @ wins @ member[:, label == 0].T
     n_glass, n_liquid = (member[:, label == which].sum(axis=1) for which in (1, 0))
-    means = np.abs(pairs.sum(axis=1)) / (n_glass * n_liquid.sum()), np.abs(pairs.sum(axis=0)) / (n_liquid * n_glass.sum())
+    means = (
+        np.abs(pairs.sum(axis=1)) / (n_glass * n_liquid.sum()),
+        np.abs(pairs.sum(axis=0)) / (n_liquid * n_glass.sum()),
+    )
     most = n_extra * max(np.concatenate(means).max(), 1 / size.mean())
     beyond = min((won - most <= 0).sum(), (won + most >= 0).sum())
     return float(wins.mean()), min(1.0, 2 * float(beyond + 1) / (len(won) + 1))

@@ -66,11 +66,11 @@ class Runs:
         return (np.sqrt(self.shared) * rng.normal(size=(self.n, 1)) + np.sqrt(1 - self.shared) * own).ravel()
 
 
-def _normal(z: Float[np.ndarray, " b"], rng: np.random.Generator) -> Float[np.ndarray, " b"]:
+def _normal(z: Float[np.ndarray, " b"], _: np.random.Generator) -> Float[np.ndarray, " b"]:
     return z
 
 
-def _student(z: Float[np.ndarray, " b"], rng: np.random.Generator) -> Float[np.ndarray, " b"]:
+def _student(z: Float[np.ndarray, " b"], _: np.random.Generator) -> Float[np.ndarray, " b"]:
     return np.asarray(special.stdtrit(3, special.ndtr(z)))
 
 
@@ -90,9 +90,9 @@ def _area(shape: str, distance: float) -> float:
     """Return the AUC of two classes of one shape, so far apart."""
     if shape == "t3":
         return float(
-            integrate.quad(
-                lambda x: stats.t.pdf(x, 3) * special.stdtr(3, x + distance), -np.inf, np.inf, epsabs=1e-10
-            )[0]
+            integrate.quad(lambda x: stats.t.pdf(x, 3) * special.stdtr(3, x + distance), -np.inf, np.inf, epsabs=1e-10)[
+                0
+            ]
         )
     if shape == "outliers":
         parts = ((1 - _PART) ** 2, 2.0), (2 * _PART * (1 - _PART), 1 + _FAR**2), (_PART**2, 2 * _FAR**2)
