@@ -16,7 +16,7 @@ from scipy import special
 from validation.planted import Drawn
 from vitrify.scores import auc
 
-N_RESAMPLES = 600
+N_RESAMPLES = 400
 """Resamples of every interval; there were 10,000, which the comparison does not need."""
 
 _TAILS = (0.025, 0.975)

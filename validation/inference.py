@@ -332,7 +332,7 @@ def _additions() -> list[Line]:
     def copies(runs: Runs, kind: str, width: float = 1.0, grid: float = 0.0) -> list[tuple[str, Beside]]:
         return [
             (f"d' {apart}", Beside(runs=runs, apart=apart, kind=kind, width=width, grid=grid))
-            for apart in (0.0, 1.0, 1.9, 3.0, 3.5)
+            for apart in (0.0, 1.9, 3.0, 3.5)
             if not (apart == 0 and kind == "best" and width == 1)
         ]
 

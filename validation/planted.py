@@ -11,7 +11,7 @@ those of a liquid here; the sign of an energy is nothing to the tests.
 __all__ = ["SHAPES", "Beside", "Drawn", "Plan", "Runs", "Two"]
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -191,7 +191,7 @@ class Beside:
     apart: float
     beyond: float = 0.0
     kind: str = "beside"
-    width: float = field(default=1.0)
+    width: float = 1.0
     grid: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> Drawn:
@@ -200,8 +200,7 @@ class Beside:
         e = np.where(label == 1, self.width, 1.0) * self.runs.noise(rng) + self.apart * label
         noise = self.runs.noise(rng)
         if self.kind == "beside":
-            weight = self.beyond if self.beyond > 0 or self.apart > 0 else 1.0
-            score = self.apart * e + weight * (noise + self.beyond * label)
+            score = self.apart * e + (self.beyond or 1.0) * (noise + self.beyond * label)
         elif self.kind == "best":
             score = (e**2 - ((e - self.apart) / self.width) ** 2) / 2 + 0.4 * noise
         elif self.kind == "bent":

@@ -37,7 +37,7 @@ FEWEST = 20
 
 _BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
 _ERRORS = 3.0  # standard errors that a cell may be off
-_FEW = 0.1  # part of the ensembles of a cell on which the earlier method is tried
+_FEW = 0.05  # part of the ensembles of a cell on which the earlier method is tried
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
