@@ -359,19 +359,19 @@ def _additions() -> list[Line]:
     found += [
         asking(
             f"bent copy {more}, correlation 0.5 within 75 runs",
-            (-np.inf, 0.07),
+            (-np.inf, 0.08),
             "shown",
             copies(Runs(n=75, shared=0.5), "bent"),
         ),
         asking(
             f"bent copy {more}, 3 glasses and 2 liquids in 25 runs",
-            (-np.inf, 0.07),
+            (-np.inf, 0.08),
             "shown",
             copies(several, "bent"),
         ),
         asking(
             f"noisy copy rounded to a standard deviation {more}, 75 runs",
-            (-np.inf, 0.07),
+            (-np.inf, 0.08),
             "shown",
             copies(Runs(n=75), "noisy", grid=1.0),
         ),

@@ -123,7 +123,7 @@ def passed(line: Line, outcomes: Sequence[tuple[Outcome, Outcome | None]]) -> bo
 
 def number(outcome: Outcome) -> str:
     """Return an outcome with its standard error."""
-    return f"{outcome.value:.4f} ± {outcome.error:.4f}" if outcome.error else f"{outcome.value:.4f}"
+    return f"{outcome.value:.4f} ± {outcome.error:.4f}" if outcome.error >= 5e-5 else f"{outcome.value:.4f}"
 
 
 def _reached(outcomes: Sequence[Outcome]) -> str:
