@@ -35,6 +35,8 @@ benchmark: .venv/installed-dev
 	$(BIN)/python -m benchmarks.results
 
 validate: .venv/installed-dev
+	$(BIN)/python -m validation inference
+	$(BIN)/python -m validation transition
 	$(BIN)/python -m validation
 
 docs: .venv/installed-docs

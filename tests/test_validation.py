@@ -1,11 +1,14 @@
 import gzip
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from benchmarks import lammps as command
 from validation import comparison, conservation, cooling, document, ensemble, equilibrium, lammps, real, stall, suite
-from validation.__main__ import status
+from validation.__main__ import main, status
 from validation.rows import Row, block_error
 from validation.states import curvature, mixture_of, state_of, unwrapped, virial
 from validation.tasks import Series, keep
@@ -108,6 +111,24 @@ def test_a_row_passes_only_within_its_tolerance() -> None:
     assert not nothing.passed
     assert (status([ROW]), status([ROW, outside]), status([nothing])) == (0, 1, 1)
     assert ROW.json()["pass"] is True
+
+
+@pytest.mark.parametrize("table", ["inference", "transition"])
+def test_the_first_word_names_a_table_and_the_rest_are_its_own(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[list[str]] = []
+
+    def answer(argv: Sequence[str]) -> int:
+        heard.append(list(argv))
+        return 7
+
+    module = ModuleType(f"validation.{table}")
+    module.main = answer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert main([table, "--ensembles", "40"]) == 7
+    assert heard == [["--ensembles", "40"]]
+    with pytest.raises(SystemExit):
+        main(["--ensembles", table])
+    assert len(heard) == 1
 
 
 def _with(value: float) -> Row:

