@@ -69,8 +69,8 @@ class Configurational(Kept):
         return dict(zip(("pressure", "squared", "trace", "squared_trace"), np.array(found).T, strict=True))
 
 
-def series(size: Size, mixture: str, T: float) -> list[Series]:
-    """Return the runs of one liquid."""
+def series(size: Size, mixture: str, T: float, dt: float = 0.005) -> list[Series]:
+    """Return the runs of one liquid at one time step."""
     n_samples, every = size.samples[mixture]
     n_ramp, n_wait = size.n_before
     return [
@@ -84,6 +84,7 @@ def series(size: Size, mixture: str, T: float) -> list[Series]:
             every=every,
             keep_every=max(n_samples // size.n_kept, 1),
             run=run,
+            dt=dt,
             engine=size.engine,
         )
         for run in range(size.n_runs)

@@ -42,13 +42,13 @@ class Suite(BaseModel):
             "equilibrium": equilibrium.simulations(self.equilibrium),
             "cooling": cooling.simulations(self.cooling),
             "comparison": comparison.simulations(self.comparison),
-            "ensemble": ensemble.simulations(self.ensemble),
+            "ensemble": ensemble.simulations(self.ensemble, self.comparison),
         }
         comparisons = {
             "cooling": cooling.comparisons(self.cooling),
             "equilibrium": equilibrium.comparisons(self.equilibrium),
             "comparison": comparison.comparisons(self.comparison),
-            "ensemble": ensemble.comparisons(self.comparison),
+            "ensemble": ensemble.comparisons(self.ensemble, self.comparison),
             "conservation": conservation.comparisons(self.conservation, self.comparison),
             "others": real.comparisons(self.data, fault=self.engine.fault),
         }
