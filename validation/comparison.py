@@ -43,6 +43,8 @@ class Size(BaseModel):
     """States that each run keeps."""
     n_travel: tuple[int, int] = (2_000, 200)
     """Steps, and steps between samples, of the displacement."""
+    n_travelled: int = 25
+    """States of each run whose displacement is followed."""
 
 
 class Configurational(Kept):
@@ -150,7 +152,7 @@ def _travels(size: Size) -> list[Travel]:
     return [
         Travel(series=run, state=state, n_steps=n_steps, every=every)
         for run in runs
-        for state in range(0, n_states, max(n_states // 25, 1))
+        for state in range(0, n_states, max(n_states // size.n_travelled, 1))
     ]
 
 

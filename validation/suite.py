@@ -73,15 +73,16 @@ def chosen(data: Path, *, engine: Engine, parts: Iterable[str] = PARTS, quick: b
     sizes = {
         "equilibrium": Equilibrium(
             engine=engine,
-            steps={2.0: (0, 10_000, 400, 240), 1.0: (10_000, 10_000, 400, 60)},
+            steps={2.0: (0, 10_000, 240, 240), 1.0: (10_000, 10_000, 200, 60)},
             k_lammps=tuple(range(0, 20, 4)),
         ),
         "comparison": Comparison(
             engine=engine,
             n_runs=2,
-            samples={"ka2d": (500, 100), "ka3d": (200, 100)},
-            n_before=(10_000, 20_000),
+            samples={"ka2d": (300, 100), "ka3d": (120, 100)},
+            n_before=(10_000, 10_000),
             n_kept=100,
+            n_travelled=8,
         ),
         "conservation": Conservation(n_states=4, n_steps=10_000, n_scanned=4, dt=(0.001, 0.0025, 0.005), time=5.0),
         "ensemble": Ensemble(engine=engine, n_samples=1000),
