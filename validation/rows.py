@@ -1,11 +1,84 @@
-"""One row of the table: a value with its standard error beside a reference with its tolerance and source."""
+r"""One row of the table: a value and a reference, the errors of both, and how far they may differ.
 
-__all__ = ["Row", "block_error", "mean_error", "peak", "row_of"]
+.. math:: |x - x_{ref}| \le s + t_\nu \sqrt{\delta x^2 + \delta x_{ref}^2}
 
+The systematic part :math:`s` is stated with its reason; the rest follows from the two standard errors. One level serves
+every row: :math:`t_\nu` is exceeded by chance once in :data:`N_ROWS` / :data:`LEVEL` rows, so that a right engine fails
+one of up to :data:`N_ROWS` rows in at most one suite of a hundred (Bonferroni). It is Student's, with the degrees of
+freedom of the error (Welch and Satterthwaite for two), and 3.9 where these are many.
+
+References:
+    Welch, 1947, doi:10.1093/biomet/34.1-2.28
+"""
+
+__all__ = [
+    "LEVEL",
+    "N_ROWS",
+    "Allowance",
+    "Estimate",
+    "Reference",
+    "Row",
+    "Spread",
+    "blocks",
+    "jackknife",
+    "mean",
+    "peak",
+    "row_of",
+]
+
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
+
+LEVEL = 0.01
+"""Largest chance that a right engine fails a row, over the whole suite."""
+N_ROWS = 100
+"""Most rows that a suite may have for that to hold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Allowance:
+    """How far a right engine may be off on average, and why."""
+
+    size: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A value with its standard error, ``None`` where nothing is random, and the degrees of freedom of the error."""
+
+    value: float
+    error: float | None = None
+    df: float = np.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """What a value should be, with the standard error of that, and where it comes from."""
+
+    value: float
+    error: float = 0.0
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """A standard deviation known beforehand, from ``df`` degrees of freedom."""
+
+    sd: float
+    df: float
+
+    def of_mean(self, n: int) -> float:
+        """Return the standard error of a mean of ``n`` independent values."""
+        return float(self.sd / np.sqrt(n))
+
+    def times(self, factor: float) -> "Spread":
+        """Return the spread of that multiple of the quantity."""
+        return Spread(sd=float(self.sd * factor), df=self.df)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,8 +90,11 @@ class Row:
         name: What it is, with the convention of an energy.
         value: As computed here.
         error: Its standard error; ``None`` where it has none.
+        df: Degrees of freedom of that error.
         reference: What it should be.
-        tolerance: How far it may be off.
+        reference_error: Standard error of the reference.
+        systematic: How far a right engine may be off apart from chance.
+        reason: Why.
         source: A DOI, or where else the reference comes from.
         n: What the value is an average over, in words.
     """
@@ -27,10 +103,21 @@ class Row:
     name: str
     value: float
     error: float | None
+    df: float = np.inf
     reference: float
-    tolerance: float
+    reference_error: float = 0.0
+    systematic: float
+    reason: str
     source: str
     n: str = ""
+
+    @property
+    def tolerance(self) -> float:
+        """How far the value may be off."""
+        ours, theirs = (self.error or 0.0) ** 2, self.reference_error**2
+        if ours == 0:
+            return self.systematic + quantile(np.inf) * self.reference_error
+        return float(self.systematic + quantile(self.df * ((ours + theirs) / ours) ** 2) * np.sqrt(ours + theirs))
 
     @property
     def passed(self) -> bool:
@@ -39,50 +126,80 @@ class Row:
 
     def json(self) -> dict[str, object]:
         """Return the row as it stands in ``validate.json``."""
-        return asdict(self) | {"pass": self.passed}
+        df = self.df if np.isfinite(self.df) else None
+        return asdict(self) | {"df": df, "tolerance": self.tolerance, "pass": self.passed}
 
 
-def row_of(
-    subject: str,
-    name: str,
-    value: tuple[float, float | None],
-    reference: tuple[float, float],
-    source: str,
-    n: str = "",
-) -> Row:
-    """Return the row of a value with its error, and a reference with its tolerance."""
-    error = None if value[1] is None else float(value[1])
+def quantile(df: float) -> float:
+    """Return how many standard errors a difference exceeds by chance in one row of ``N_ROWS / LEVEL``.
+
+    Example:
+        >>> round(quantile(np.inf), 2), round(quantile(15), 2)
+        (3.89, 5.24)
+    """
+    tail = LEVEL / N_ROWS / 2
+    return float(stats.t(df).isf(tail) if np.isfinite(df) else stats.norm.isf(tail))
+
+
+def row_of(subject: str, name: str, ours: Estimate, reference: Reference, allowance: Allowance, *, n: str = "") -> Row:
+    """Return the row of an estimate, a reference and what is allowed apart from chance."""
     return Row(
         subject=subject,
         name=name,
-        value=float(value[0]),
-        error=error,
-        reference=reference[0],
-        tolerance=reference[1],
-        source=source,
+        value=float(ours.value),
+        error=None if ours.error is None else float(ours.error),
+        df=float(ours.df),
+        reference=float(reference.value),
+        reference_error=float(reference.error),
+        systematic=allowance.size,
+        reason=allowance.reason,
+        source=reference.source,
         n=n,
     )
 
 
-def mean_error(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """Return the mean of independent values and its standard error.
+def mean(values: Float[np.ndarray, " n"], known: Spread | None = None) -> Estimate:
+    """Return the mean of independent values, with an error from their spread and from what is known of it.
+
+    Args:
+        values: Two or more, or any number where the spread is known.
+        known: The standard deviation of one value, known beforehand; it counts with its degrees of freedom.
 
     Example:
-        >>> mean_error(np.array([1.0, 3.0]))
-        (2.0, 1.0)
+        >>> mean(np.array([1.0, 3.0]))
+        Estimate(value=2.0, error=1.0, df=1)
+        >>> mean(np.array([1.0, 3.0]), Spread(sd=1.0, df=9.0)).df
+        10.0
     """
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    value, n = float(np.mean(values)), len(values)
+    squares, df = float(((values - value) ** 2).sum()), n - 1
+    if known is not None:
+        squares, df = squares + known.df * known.sd**2, df + known.df
+    return Estimate(value=value, error=float(np.sqrt(squares / df / n)), df=df)
 
 
-def block_error(series: Float[np.ndarray, "r t"], n_blocks: int = 8) -> tuple[float, float]:
-    """Return the mean of several correlated series and its standard error, from blocks of each.
+def blocks(series: Float[np.ndarray, "r t"], n_blocks: int = 8, known: Spread | None = None) -> Estimate:
+    """Return the mean of several correlated series, with an error from the means of blocks of each.
 
     Args:
         series: One row per run.
         n_blocks: Blocks per run; each should be longer than the correlation time.
+        known: The standard deviation between blocks, known beforehand.
     """
-    blocks = [block.mean() for run in series for block in np.array_split(run, n_blocks)]
-    return mean_error(np.array(blocks))
+    return mean(np.array([block.mean() for run in series for block in np.array_split(run, n_blocks)]), known)
+
+
+def jackknife(statistic: Callable[[np.ndarray], float], samples: Float[np.ndarray, " n *rest"]) -> Estimate:
+    """Return a statistic of independent samples, with an error from leaving out one at a time.
+
+    Example:
+        >>> jackknife(lambda x: float(x.mean()), np.array([1.0, 3.0]))
+        Estimate(value=2.0, error=1.0, df=1)
+    """
+    n = len(samples)
+    without = np.array([statistic(np.delete(samples, i, axis=0)) for i in range(n)])
+    error = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    return Estimate(value=float(statistic(samples)), error=error, df=n - 1)
 
 
 def peak(x: Float[np.ndarray, " m"], y: Float[np.ndarray, " m"]) -> float:

@@ -1,7 +1,8 @@
 """The whole suite: what is computed first, what needs it, the rows, the figures."""
 
-__all__ = ["Suite", "compute", "draw", "rows"]
+__all__ = ["PARTS", "Suite", "chosen", "compute", "draw", "rows"]
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -13,16 +14,20 @@ from validation.conservation import Size as Conservation
 from validation.cooling import Size as Cooling
 from validation.ensemble import Size as Ensemble
 from validation.equilibrium import Size as Equilibrium
-from validation.rows import Row
-from validation.tasks import Task, keep
+from validation.rows import N_ROWS, Row
+from validation.tasks import Engine, Task, keep
 from vitrify.parallel import Tick
+
+PARTS = ("cooling", "equilibrium", "others", "conservation", "ensemble", "comparison")
 
 
 class Suite(BaseModel):
-    """How much of everything is computed."""
+    """What is computed, how much of it, and what with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    parts: tuple[str, ...] = PARTS
+    engine: Engine = Engine()
     cooling: Cooling = Cooling()
     equilibrium: Equilibrium = Equilibrium()
     comparison: Comparison = Comparison()
@@ -32,21 +37,68 @@ class Suite(BaseModel):
 
     def stages(self) -> dict[str, list[Task]]:
         """Return the tasks by stage; those of the second need the first."""
-        return {
-            "simulate": [
-                *equilibrium.simulations(self.equilibrium),
-                *cooling.simulations(self.cooling),
-                *comparison.simulations(self.comparison),
-                *ensemble.simulations(self.ensemble),
-            ],
-            "compare": [
-                *cooling.comparisons(self.cooling),
-                *equilibrium.comparisons(self.equilibrium),
-                *comparison.comparisons(self.comparison),
-                *conservation.comparisons(self.conservation, self.comparison),
-                *real.comparisons(self.data),
-            ],
+        liquids = {"conservation", "ensemble", "comparison"} & set(self.parts)
+        simulations = {
+            "equilibrium": equilibrium.simulations(self.equilibrium),
+            "cooling": cooling.simulations(self.cooling),
+            "comparison": comparison.simulations(self.comparison),
+            "ensemble": ensemble.simulations(self.ensemble, self.comparison),
         }
+        comparisons = {
+            "cooling": cooling.comparisons(self.cooling),
+            "equilibrium": equilibrium.comparisons(self.equilibrium),
+            "comparison": comparison.comparisons(self.comparison),
+            "ensemble": ensemble.comparisons(self.ensemble, self.comparison),
+            "conservation": conservation.comparisons(self.conservation, self.comparison),
+            "others": real.comparisons(self.data, fault=self.engine.fault),
+        }
+        first = {*self.parts, *({"comparison"} if liquids else ())}
+        return {
+            "simulate": _distinct(task for part, tasks in simulations.items() if part in first for task in tasks),
+            "compare": _distinct(task for part, tasks in comparisons.items() if part in self.parts for task in tasks),
+        }
+
+
+def chosen(data: Path, *, engine: Engine, parts: Iterable[str] = PARTS, quick: bool = False) -> Suite:
+    """Return the suite of one engine.
+
+    Args:
+        data: Folder of configurations of others.
+        engine: What is held to the references.
+        parts: Which parts of the suite; the cooling curve is left out under a fault, for the package's own runs have
+            none, and where it is to be quick.
+        quick: A small share of the work: error bars, and so tolerances, are wider.
+    """
+    left_out = {"cooling"} if quick or engine.fault else set()
+    sizes = {
+        "equilibrium": Equilibrium(
+            engine=engine,
+            steps={2.0: (0, 10_000, 240, 240), 1.0: (10_000, 10_000, 200, 60)},
+            k_lammps=tuple(range(0, 20, 4)),
+        ),
+        "comparison": Comparison(
+            engine=engine,
+            n_runs=2,
+            samples={"ka2d": (300, 100), "ka3d": (120, 100)},
+            n_before=(10_000, 10_000),
+            n_kept=100,
+            n_travelled=8,
+        ),
+        "conservation": Conservation(n_states=4, n_steps=10_000, n_scanned=4, dt=(0.001, 0.0025, 0.005), time=5.0),
+        "ensemble": Ensemble(engine=engine, n_samples=1000),
+    }
+    whole = {
+        "equilibrium": Equilibrium(engine=engine),
+        "comparison": Comparison(engine=engine),
+        "ensemble": Ensemble(engine=engine),
+    }
+    return Suite(
+        parts=tuple(part for part in PARTS if part in set(parts) - left_out),
+        engine=engine,
+        cooling=Cooling(engine=Engine(seed=engine.seed)),
+        data=data,
+        **(sizes if quick else whole),
+    )
 
 
 def compute(suite: Suite, root: Path, stage: str, *, n_workers: int, progress: Tick) -> None:
@@ -55,15 +107,28 @@ def compute(suite: Suite, root: Path, stage: str, *, n_workers: int, progress: T
 
 
 def rows(suite: Suite, root: Path) -> list[Row]:
-    """Return every row of the table; every task must be kept."""
-    return [
-        *cooling.rows(suite.cooling, root),
-        *equilibrium.rows(suite.equilibrium, root),
-        *real.rows(suite.data, root),
-        *conservation.rows(suite.conservation, suite.comparison, root),
-        *ensemble.rows(suite.ensemble, suite.comparison, root),
-        *comparison.rows(suite.comparison, root),
-    ]
+    """Return every row of the table; every task must be kept.
+
+    Raises:
+        ValueError: There are more rows than the level of one row is made for.
+    """
+    makers = {
+        "cooling": lambda: cooling.rows(suite.cooling, root),
+        "equilibrium": lambda: equilibrium.rows(suite.equilibrium, root),
+        "others": lambda: real.rows(suite.data, root, fault=suite.engine.fault),
+        "conservation": lambda: conservation.rows(suite.conservation, suite.comparison, root),
+        "ensemble": lambda: ensemble.rows(suite.ensemble, suite.comparison, root),
+        "comparison": lambda: comparison.rows(suite.comparison, root),
+    }
+    found = [row for part in suite.parts for row in makers[part]()]
+    if len(found) > N_ROWS:
+        raise ValueError(f"a suite may have at most {N_ROWS} rows; got {len(found)}: raise validation.rows.N_ROWS")
+    return found
+
+
+def _distinct(tasks: Iterable[Task]) -> list[Task]:
+    """Return each task once; two parts may need the same one."""
+    return list(dict.fromkeys(tasks))
 
 
 def draw(suite: Suite, root: Path) -> dict[str, Figure]:

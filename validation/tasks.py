@@ -4,7 +4,7 @@ A task is a frozen settings object. Its file is named by the hash of its setting
 interrupted one goes on: coolings record by record (:mod:`vitrify.store`), series block by block, the rest task by task.
 """
 
-__all__ = ["Cooling", "Kept", "Series", "Task", "keep"]
+__all__ = ["Cooling", "Engine", "Kept", "Series", "Task", "keep"]
 
 import hashlib
 import os
@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from validation import faults
+from validation.faults import Fault
 from validation.states import mixture_of, state_of
 from vitrify import dynamics, parallel, store
 from vitrify.dynamics import State
 from vitrify.parallel import Tick
+from vitrify.potentials import Mixture
 from vitrify.protocols import Cool
 from vitrify.simulate import Simulate
 from vitrify.system import Configuration, stream
 
-_SEED = 2026
 _VERSION = 1
 _CHECKPOINT_S = 10.0
 _BLOCK = 500
@@ -67,6 +69,19 @@ def _keep(job: tuple[Path, Task], tick: Tick) -> None:
     task.keep(root, tick)
 
 
+class Engine(BaseModel):
+    """What is held to the references: the engine of the package on one seed, or with one fault planted in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 2026
+    fault: Fault | None = None
+
+    def mixture(self, name: str) -> Mixture:
+        """Return the mixture that the engine is handed."""
+        return faults.mixture(mixture_of(name), self.fault)
+
+
 class Cooling(BaseModel):
     """One run of ka2d cooled linearly from T = 2, kept as the package itself keeps runs."""
 
@@ -76,6 +91,14 @@ class Cooling(BaseModel):
     n_steps: int
     n_frames: int
     run: int
+    engine: Engine = Engine()
+
+    @field_validator("engine")
+    @classmethod
+    def _right(cls, engine: Engine) -> Engine:
+        if engine.fault is not None:
+            raise ValueError(f"fault must be None, for the package's own runs have no faults; got {engine.fault!r}")
+        return engine
 
     @property
     def mixture(self) -> str:
@@ -116,10 +139,10 @@ class Cooling(BaseModel):
         return state_of(self.configuration(root, k), mixture_of(self.settings.mixture))
 
     def _job(self, root: Path) -> store.Job:
-        return store.Job(root=root, settings=self.settings, seed=_SEED, run=self.run)
+        return store.Job(root=root, settings=self.settings, seed=self.engine.seed, run=self.run)
 
     def _folder(self, root: Path) -> store.RunFolder:
-        return store.RunFolder(root, self.settings, seed=_SEED, run=self.run)
+        return store.RunFolder(root, self.settings, seed=self.engine.seed, run=self.run)
 
 
 class Kept(BaseModel):
@@ -168,6 +191,7 @@ class Series(Kept):
         keep_every: Every so many samples, positions and velocities are kept too.
         run: Number of the run.
         dt: Time step.
+        engine: What runs it.
     """
 
     mixture: str
@@ -180,6 +204,7 @@ class Series(Kept):
     keep_every: int
     run: int
     dt: float = 0.005
+    engine: Engine = Engine()
 
     @property
     def n_steps(self) -> int:
@@ -197,14 +222,14 @@ class Series(Kept):
         """
         partial = self._path(root, ".part.npz")
         plan = self._plan()
-        mixture = mixture_of(self.mixture)
         if partial.exists():
             kept = read_arrays(partial)
             done, state = int(kept["done"]), self.state(kept["position"], kept["velocity"])
             samples = {name: list(kept[name]) for name in ("shifted", "T_kinetic", "positions", "velocities")}
         else:
             rng = self._stream("start")
-            done, state = 0, dynamics.start(mixture, n_particles=self.n_particles, T=2.0, rng=rng)
+            mixture, hot = self.engine.mixture(self.mixture), faults.bath(2.0, self.engine.fault)
+            done, state = 0, dynamics.start(mixture, n_particles=self.n_particles, T=hot, rng=rng)
             samples = {name: [] for name in ("shifted", "T_kinetic", "positions", "velocities")}
         written, began = time.monotonic(), done
         try:
@@ -225,8 +250,8 @@ class Series(Kept):
         return _stacked(samples, state)
 
     def state(self, positions: np.ndarray, velocities: np.ndarray) -> State:
-        """Return a state of this system."""
-        mixture = mixture_of(self.mixture)
+        """Return a state of this system, as the engine knows it."""
+        mixture = self.engine.mixture(self.mixture)
         edge = float(mixture.box(self.n_particles)[0])
         return State(mixture=mixture, edge=edge, positions=positions, velocities=velocities)
 
@@ -236,7 +261,7 @@ class Series(Kept):
         return [self.state(*pair) for pair in zip(kept["positions"], kept["velocities"], strict=True)]
 
     def _stream(self, part: str) -> np.random.Generator:
-        return stream(_SEED, self.mixture, self.n_particles, str(self.T), self.run, part)
+        return stream(self.engine.seed, self.mixture, self.n_particles, str(self.T), self.run, part)
 
     def configuration(self, root: Path, k: int) -> Configuration:
         """Return the state kept under the number ``k``."""
@@ -248,7 +273,9 @@ class Series(Kept):
         bath = 2.0 + (self.T - 2.0) * np.arange(n + 1) / max(n, 1)
         ramp = [(float(a), float(b), _BLOCK, False) for a, b in pairwise(bath)]
         wait = [(self.T, self.T, _BLOCK, False)] * (self.n_wait // _BLOCK)
-        return ramp + wait + [(self.T, self.T, self.every, True)] * self.n_samples
+        plan = ramp + wait + [(self.T, self.T, self.every, True)] * self.n_samples
+        fault = self.engine.fault
+        return [(faults.bath(a, fault), faults.bath(b, fault), n_steps, sampled) for a, b, n_steps, sampled in plan]
 
     def _sample(self, state: State, samples: dict[str, list]) -> None:
         if len(samples["shifted"]) % self.keep_every == 0:
