@@ -90,7 +90,7 @@ def predict(
         "n_networks": len(model.members),
         "frames": rows,
         "n_outside": sum(not row["in_domain"] for row in rows),
-        "n_seen": sum(row["seen"] is not None for row in rows),
+        "n_seen": sum(row["seen"] is not None for row in rows) if "seen" in model.card else None,
         "warnings": warnings(rows, model),
         "written": None if out is None else str(out),
     }
