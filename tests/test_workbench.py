@@ -79,7 +79,8 @@ def test_networks_are_evaluated_alone_and_averaged(out: Path, trained: dict) -> 
     assert found["trained_on_these_data"] == [True, True]
     elsewhere = workbench.evaluate(TINY, out, Task(input="thermal", k=14), folders[:1], part="all", **HERE)
     assert elsewhere["trained_on_these_data"] == [False]
-    assert elsewhere["scores"][0]["n_test"] == 32
+    assert elsewhere["scores"][0]["n_test"] == 8  # the 12 runs that trained and chose it are left out
+    assert (elsewhere["n_runs"], elsewhere["n_left_out"]) == (4, 12)
 
 
 def test_every_run_is_tested_once(out: Path) -> None:

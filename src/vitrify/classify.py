@@ -6,14 +6,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from vitrify import baselines, entries, learn, log, parallel, scores, store
+from vitrify import baselines, entries, learn, lineage, log, parallel, scores, store
 from vitrify.dataset import Ensemble, Labelled, Split, labelled, null
 from vitrify.energy import MIN_ADDING, adds
 from vitrify.models import Logistic, Network, Shallow
@@ -128,6 +128,8 @@ class _Training:
     validation: dict[int, Labelled]
     test: dict[int, Labelled]
     study: Study
+    split: Split
+    seen: lineage.Seen = lineage.NOTHING  # until it is about to be trained
 
 
 def learn_all(
@@ -166,6 +168,7 @@ def learn_all(
 
     if todo:
         tick(0)
+        todo = _marked(study, ensemble, equal, todo)
         groups: dict[tuple, list[_Training]] = {}
         for training in todo:
             of_its_own = training.folder if training.model is not None else None
@@ -209,9 +212,25 @@ def _trainings(
             validation={t: sets[one.input, t, one.k_glass].of_runs(split.validation) for t in one.tested},
             test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
             study=study,
+            split=split,
         )
         for one in chosen
     ]
+
+
+def _marked(
+    study: Study, ensemble: Ensemble, equal: Mapping[Input, Labelled], todo: Sequence[_Training]
+) -> list[_Training]:
+    """Return the trainings with the marks of their runs: of both records, thermal and inherent."""
+    known = {
+        k: lineage.runs(study, equal.values() if k == EQUAL_ENERGY else lineage.records(ensemble, (k,)))
+        for k in {k for one in todo for k in (one.train_k, one.k_glass)}
+    }
+    found = []
+    for one in todo:
+        of_both = [first | second for first, second in zip(known[one.train_k], known[one.k_glass], strict=True)]
+        found.append(replace(one, seen=lineage.Seen.by(of_both, one.split)))
+    return found
 
 
 def _seed(study: Study, one: Training) -> int:
@@ -305,6 +324,8 @@ def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str
             "settings": None if training.model is None else training.model.model_dump(mode="json"),
             "train": None if training.settings is None else training.settings.model_dump(mode="json"),
             "seed": training.seed,
+            "runs": {"train": training.split.train.tolist(), "validation": training.split.validation.tolist()},
+            "seen": training.seen.as_json(),
             **learnt,
             "scored": [
                 {

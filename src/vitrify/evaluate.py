@@ -410,7 +410,8 @@ def chosen_inside(fits: Mapping[str, Fit], data: Labelled, nested: Sequence[Nest
         nested: The folds and their inner folds (`dataset.nested_folds`).
 
     Raises:
-        ValueError: There is no candidate, or the inner folds are not of the fold being fitted.
+        ValueError: There is no candidate, or the inner folds are not of the fold being fitted or have a run in two
+            parts.
 
     References:
         Varma & Simon 2006, doi:10.1186/1471-2105-7-91
@@ -426,6 +427,7 @@ def chosen_inside(fits: Mapping[str, Fit], data: Labelled, nested: Sequence[Nest
                 f"nested must be of the same folds as splits; runs {outside.tolist()} of inner folds of fold {fold[0]} "
                 "are not among its training and validation runs: give cross_validate the outer folds of nested"
             )
+        _check_apart(inner, f" inside fold {fold[0]}")
 
         def loss(name: str) -> float:
             total = 0.0
@@ -489,13 +491,17 @@ def _ece_by_chance(
     return float(np.quantile(np.abs((drawn - p) @ member).sum(axis=1) / len(p), 0.95))
 
 
-def _check(splits: Sequence[Split], data: Labelled) -> None:
+def _check_apart(splits: Sequence[Split], where: str = "") -> None:
     for place, split in enumerate(splits):
         runs, often = np.unique(np.concatenate([split.train, split.validation, split.test]), return_counts=True)
         if (often > 1).any():
             raise ValueError(
-                f"splits must have every run in one part; fold {place} has {runs[often > 1].tolist()} in two"
+                f"splits must have every run in one part; fold {place}{where} has {runs[often > 1].tolist()} in two"
             )
+
+
+def _check(splits: Sequence[Split], data: Labelled) -> None:
+    _check_apart(splits)
     tested = np.sort(np.concatenate([split.test for split in splits])) if splits else np.empty(0, int)
     if not np.array_equal(tested, np.unique(data.run)):
         raise ValueError(

@@ -11,12 +11,12 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from vitrify import attribution, domain, evaluate, learn, packed, parallel, store, workbench
+from vitrify import attribution, domain, evaluate, learn, lineage, packed, parallel, store, workbench
 from vitrify.baselines import ENERGY
 from vitrify.dataset import Ensemble
 from vitrify.models import MODELS
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study
+from vitrify.settings import Input, Study, split
 from vitrify.system import Configuration
 
 Progress = Callable[[str, float, float], None]
@@ -49,7 +49,8 @@ def pack(
         progress: Told the steps taken.
 
     Raises:
-        ValueError: The folder holds another model, the study has no such record, or the seeds are none.
+        ValueError: The folder holds another model, the study has no such record, the seeds are none, or the networks
+            have seen all runs that would calibrate or test them.
     """
     if n_networks < 1:
         raise ValueError(f"the networks must be at least 1; got {n_networks}")
@@ -60,13 +61,24 @@ def pack(
         if known["identity"] != identity:
             raise ValueError(f"{folder} holds a model of other settings: name another folder, or delete it")
         return dict(known)
-    everything, parts = workbench.parted(chosen, out, task, n_workers, progress)
-    trained = []
+    sets = workbench.inputs(chosen, out, task, n_workers=n_workers, progress=progress)
+    everything, parts = sets[task.input], split(chosen)
+    trained, seen = [], lineage.NOTHING
     for seed in range(n_networks):
         outcome = workbench.train(chosen, out, task, kind=kind, seed=seed, n_workers=n_workers, progress=progress)
         model = MODELS[kind].model_validate(outcome["settings"])
         trained.append(learn.restore(model, store.Checkpoints(out / "trained" / outcome["name"])))
-    chooses = everything.of_runs(parts.validation)
+        seen |= lineage.of_training(out / "trained" / outcome["name"])
+    set_weights, chose = lineage.met(lineage.runs(chosen, sets.values()), seen)
+    fair = parts.validation[~set_weights[parts.validation]]
+    tests = parts.test[~(set_weights | chose)[parts.test]]
+    if not (len(fair) and len(tests)):
+        raise ValueError(
+            f"networks must leave runs to calibrate and to test with; those of {out / 'trained'} have seen all but "
+            f"{len(fair)} of {len(parts.validation)} validation runs and {len(tests)} of {len(parts.test)} test runs: "
+            "pack in another folder, with --out"
+        )
+    chooses = everything.of_runs(fair)
 
     def scorer(shown: Any) -> np.ndarray:
         return evaluate.combine(evaluate.members(trained, shown), over="logit")
@@ -74,7 +86,7 @@ def pack(
     calibration = evaluate.calibrate(scorer(chooses), chooses.label, move_threshold=True)
     name = f"{kind}, mean of {n_networks}"
     rows = workbench.scored(
-        chosen, everything, parts, "test", task, {name: lambda shown: calibration.logit(scorer(shown))}
+        chosen, everything, parts, "test", task, {name: lambda shown: calibration.logit(scorer(shown))}, runs=tests
     )
     trains = everything.of_runs(parts.train)
     some = trains.of_runs(parts.train[: _N_BASE // 2])
@@ -94,6 +106,8 @@ def pack(
         "k": {"liquid": task.k, "glass": chosen.classify.k_glass},
         "T": {"liquid": float(ensemble.T[task.k - 1]), "glass": float(ensemble.T[chosen.classify.k_glass - 1])},
         "runs": {part: len(getattr(parts, part)) for part in ("train", "validation", "test")},
+        "n_left_out": len(parts.test) - len(tests),
+        "seen": seen.as_json(),
         "data": everything.digest,
         "versions": store.versions(),
         "energy": ENERGY[task.input],

@@ -2,14 +2,15 @@
 
 __all__ = ["ATTRIBUTES", "COLUMN", "looked_at", "predict", "reduced", "warnings"]
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from vitrify import dynamics
+from vitrify import dynamics, lineage
+from vitrify.fingerprints import fingerprint
 from vitrify.imported import Choice, Units, minimised, state_of
 from vitrify.material import Material
 from vitrify.packed import Packed, Verdict
@@ -62,13 +63,16 @@ def predict(
     if out is not None and out.exists():
         raise FileExistsError(17, "is there already: name another file with --out", str(out))
     rows: list[dict[str, Any]] = []
+    seen = lineage.of_card(model.card)
 
     def scored() -> Iterator[Snapshot]:
         for number, snapshot in enumerate(read(path, told), 1):
             if number % every:
                 continue
-            verdict, order = _judge(snapshot, model, told, units, attribute=attribute)
-            rows.append(_row(snapshot, verdict))
+            configuration, order = looked_at(snapshot, model, told, units)
+            verdict = _judge(configuration, snapshot, model, attribute=attribute)
+            shown = (reduced(snapshot, units)[0], configuration)
+            rows.append(_row(snapshot, verdict) | {"seen": _known(shown, seen)})
             progress("frames scored", len(rows), 0)
             yield _answered(snapshot, verdict, order)
 
@@ -86,6 +90,7 @@ def predict(
         "n_networks": len(model.members),
         "frames": rows,
         "n_outside": sum(not row["in_domain"] for row in rows),
+        "n_seen": sum(row["seen"] is not None for row in rows) if "seen" in model.card else None,
         "warnings": warnings(rows, model),
         "written": None if out is None else str(out),
     }
@@ -116,10 +121,17 @@ def warnings(rows: list[dict[str, Any]], model: Packed) -> list[str]:
         for reason in row["reasons"]:
             kind = "its structure is farther from the training than that of 99 of 100 held-out configurations"
             found.setdefault(reason if "structure" not in reason else kind, []).append(row["frame"])
-    return [
+    said = [
         f"do not believe {model.card['name']} in {len(frames)} of {len(rows)} frames, {frames[0]} the first: {reason}"
         for reason, frames in found.items()
     ]
+    met = [row["frame"] for row in rows if row.get("seen") is not None]
+    if met:
+        said.append(
+            f"{len(met)} of {len(rows)} frames, {met[0]} the first, trained or chose {model.card['name']}: leave them "
+            "out of what tests it"
+        )
+    return said
 
 
 def looked_at(snapshot: Snapshot, model: Packed, told: Told, units: Units) -> tuple[Configuration, np.ndarray]:
@@ -145,15 +157,20 @@ def looked_at(snapshot: Snapshot, model: Packed, told: Told, units: Units) -> tu
     return configuration, order
 
 
-def _judge(
-    snapshot: Snapshot, model: Packed, told: Told, units: Units, *, attribute: bool
-) -> tuple[Verdict, np.ndarray]:
-    """Return what the model says of a frame, and the order in which it saw the particles."""
-    configuration, order = looked_at(snapshot, model, told, units)
+def _judge(configuration: Configuration, snapshot: Snapshot, model: Packed, *, attribute: bool) -> Verdict:
+    """Return what the model says of the configuration that it looks at of a frame."""
     try:
-        return model.judge(configuration, attribute=attribute), order
+        return model.judge(configuration, attribute=attribute)
     except ValueError as error:
         raise BadTrajectoryError(f"{snapshot.path}, frame {snapshot.frame}: {error}") from error
+
+
+def _known(shown: Sequence[Configuration], seen: lineage.Seen) -> Literal["trained", "chose"] | None:
+    """Return whether a frame, or its inherent structure, is of a configuration that trained or chose the model."""
+    sought = frozenset[str]().union(*(fingerprint(one.positions, one.species, one.box).sought for one in shown))
+    if sought & seen.train:
+        return "trained"
+    return "chose" if sought & seen.chose else None
 
 
 def _row(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:

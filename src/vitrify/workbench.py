@@ -7,7 +7,8 @@ Everything is kept below the folder of the study, beside what the study itself k
         folds/NAME/     a cross-validation: one folder a fold, and folds.json
         figures/        learning curves, leaderboards, reliability and folds
 
-Validation runs are all that is scored, unless test runs are asked for by name.
+Validation runs are all that is scored, unless test runs are asked for by name. A run that trained, chose or calibrated
+a network, or one that it goes on from, never tests it: see `vitrify.lineage`.
 """
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "cross_validate",
     "data",
     "evaluate",
+    "inputs",
     "network",
     "parted",
     "scored",
@@ -33,6 +35,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool, Integer
 
 from vitrify import (
     baselines,
@@ -42,6 +45,7 @@ from vitrify import (
     entries,
     learn,
     learning_figures,
+    lineage,
     log,
     parallel,
     report,
@@ -90,6 +94,16 @@ def data(chosen: Study, out: Path, task: Task, *, n_workers: int, progress: Prog
         ValueError: The study has no such record.
         store.DamagedFileError: A file of an earlier call cannot be read.
     """
+    return inputs(chosen, out, task, n_workers=n_workers, progress=progress)[task.input]
+
+
+def inputs(chosen: Study, out: Path, task: Task, *, n_workers: int, progress: Progress) -> dict[Input, Labelled]:
+    """Return the configurations of all runs, thermal and inherent as far as they exist: each run is known by both.
+
+    Raises:
+        ValueError: The study has no such record, or no configurations of the task's input.
+        store.DamagedFileError: A file of an earlier call cannot be read.
+    """
     last, glass = chosen.simulate.bath.n_frames, chosen.classify.k_glass
     if task.k == classify.EQUAL_ENERGY and chosen.equal_energy is None:
         raise ValueError("k = 0 is the pair of equal energy, and the study has none: give it a table [equal_energy]")
@@ -97,9 +111,12 @@ def data(chosen: Study, out: Path, task: Task, *, n_workers: int, progress: Prog
         raise ValueError(f"k must be a record of the study, 1 to {last}, other than its glass {glass}; got {task.k}")
     study.simulate(chosen, out, n_workers=n_workers, progress=progress)
     if task.k == classify.EQUAL_ENERGY:
-        return study.matched(chosen, out, n_workers=n_workers, progress=progress)[1][task.input]
+        return study.matched(chosen, out, n_workers=n_workers, progress=progress)[1]
     ensemble = store.load(out / "data", chosen.simulate, seed=chosen.seed, k=(task.k, glass))
-    return dataset.labelled(ensemble, inherent=task.input == "inherent", k_glass=glass, k_liquid=task.k)
+    return {
+        name: dataset.labelled(ensemble, inherent=name == "inherent", k_glass=glass, k_liquid=task.k)
+        for name in dict.fromkeys((*chosen.simulate.inputs, task.input))
+    }
 
 
 def network(chosen: Study, kind: str) -> Network:
@@ -141,12 +158,18 @@ def train(
 
     Returns:
         The contents of ``outcome.json``: settings, digest of the data, ``lineage`` (the oldest training first),
-        history with its summary, and the scores on the validation runs with those of the energy beside them.
+        ``runs`` (numbers of those that trained and of those that chose), ``seen`` (their marks, with those of all
+        ancestors), history with its summary, and the scores on the validation runs with those of the energy beside
+        them. A validation run that trained an ancestor is not scored; ``n_left_out`` counts those.
 
     Raises:
-        ValueError: The folder holds a training of other settings or data, or the parent cannot be continued.
+        ValueError: The folder holds a training of other settings or data, the parent cannot be continued, or nothing
+            says which runs trained it.
     """
-    model, everything, parts = network(chosen, kind), *parted(chosen, out, task, n_workers, progress)
+    model, sets = network(chosen, kind), inputs(chosen, out, task, n_workers=n_workers, progress=progress)
+    everything, parts, known_by = sets[task.input], split(chosen), lineage.runs(chosen, sets.values())
+    before = lineage.NOTHING if parent is None else lineage.of_training(parent[0])
+    unseen = parts.validation[~lineage.met(known_by, before)[0][parts.validation]]
     settings = learn.recipe(model, chosen.classify.train)
     begun = (
         None
@@ -188,12 +211,23 @@ def train(
             "labels": learn.LABELS,
             "data": everything.digest,
             "lineage": [asdict(one) for one in trained.parents],
+            "runs": {"train": parts.train.tolist(), "validation": parts.validation.tolist()},
+            "seen": (before | lineage.Seen.by(known_by, parts)).as_json(),
             "history": trained.history,
             "summary": summary(trained.history),
             "weights": classify.weights(trained),
+            "n_left_out": len(parts.validation) - len(unseen),
             "scores": scored(
-                chosen, everything, parts, "validation", task, {kind: lambda shown: learn.predict(trained, shown)}
-            ),
+                chosen,
+                everything,
+                parts,
+                "validation",
+                task,
+                {kind: lambda shown: learn.predict(trained, shown)},
+                runs=unseen,
+            )
+            if len(unseen)
+            else [],
         }
         store.write_json(folder / "outcome.json", outcome)
         _draw(outcome, out)
@@ -226,7 +260,7 @@ def _found(
     outcome: Mapping[str, Any], checkpoints: store.Checkpoints, model: Network, chooses: Labelled
 ) -> dict[str, Any]:
     """Return what the log keeps of a training: its validation scores, and those of its last weights beside them."""
-    own, *others = ({"validation": row} for row in outcome["scores"])
+    own, *others = ({"validation": row} for row in outcome["scores"]) if outcome["scores"] else ({},)
     scorer, last = entries.last_weights(model, checkpoints, outcome["history"]), None
     if scorer is not None:
         last = {"validation": entries.scored(scorer(chooses), chooses)}
@@ -261,26 +295,40 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the scores of trained networks, each alone and averaged, on the runs of any study; nothing is trained.
 
+    A run that trained or chose any of the networks, or one that they go on from, is left out of ``test`` and ``all``,
+    and one that trained them of ``validation``. What ``train`` and ``validation`` score is no test, and the counts say
+    so. Threshold and temperature are fitted on validation runs that trained none of the networks, and these are not
+    scored: there is no calibrated row of ``validation``.
+
     Args:
         chosen: The study whose runs are scored; not necessarily the one that trained the networks.
         out: Its folder.
         task: What is told apart.
         folders: Folders of trainings.
-        part: Runs that are scored. Threshold and temperature are always fitted on the validation runs.
+        part: Runs that are scored, by the split of ``chosen``.
         averaging: Symmetries and shifts that each network looks at a configuration under.
         n_workers: Processes that simulate what is missing.
         progress: Told the records kept of what is missing.
 
+    Returns:
+        The ``scores`` and ``reliability``; ``n_runs`` that were scored, and ``n_left_out`` of the part; of those
+        scored, ``n_trained`` that trained and ``n_chose`` that chose a network; ``n_calibrated``, the runs that
+        threshold and temperature were fitted on.
+
     Raises:
-        ValueError: A folder holds no finished training, or the networks were trained with other labels.
+        ValueError: A folder holds no finished training, nothing says which runs trained it, or no run is left.
     """
-    everything, parts = parted(chosen, out, task, n_workers, progress)
+    sets = inputs(chosen, out, task, n_workers=n_workers, progress=progress)
+    everything, parts = sets[task.input], split(chosen)
     outcomes = [_outcome(folder) for folder in folders]
     networks = [
         learn.restore(MODELS[one["model"]].model_validate(one["settings"]), store.Checkpoints(folder))
         for one, folder in zip(outcomes, folders, strict=True)
     ]
     looks = averaging or Averaging()
+    seen = lineage.together(lineage.of_training(folder) for folder in folders)
+    trained, chose = lineage.met(lineage.runs(chosen, sets.values()), seen)
+    runs, calibrates = _may_test(parts, part, trained=trained, chose=chose)
 
     def member(place: int) -> evaluation.Scorer:
         return lambda shown: evaluation.averaged(networks[place], shown, looks)
@@ -291,14 +339,16 @@ def evaluate(
     scorers = {one["name"]: member(place) for place, one in enumerate(outcomes)}
     if len(networks) > 1:
         scorers["averaged"] = together
-    chooses = everything.of_runs(parts.validation)
     last = list(scorers)[-1]
-    scorers[f"{last}, calibrated"] = evaluation.calibrated(scorers[last], chooses, move_threshold=True)
-    shown = _part(everything, parts, part)
+    tabled = [last]
+    if len(calibrates):
+        tabled.append(f"{last}, calibrated")
+        chooses = everything.of_runs(calibrates)
+        scorers[tabled[-1]] = evaluation.calibrated(scorers[last], chooses, move_threshold=True)
+    shown = everything.of_runs(runs)
     rng = stream(chosen.seed, "evaluate", task.name, part)
     tables = {
-        name: asdict(evaluation.reliability(scorers[name](shown), shown.label, shown.run, rng=rng))
-        for name in (last, f"{last}, calibrated")
+        name: asdict(evaluation.reliability(scorers[name](shown), shown.label, shown.run, rng=rng)) for name in tabled
     }
     found = {
         "networks": [str(folder) for folder in folders],
@@ -309,13 +359,49 @@ def evaluate(
         "labels": learn.LABELS,
         "data": everything.digest,
         "trained_on_these_data": [one["data"] == everything.digest for one in outcomes],
-        "scores": scored(chosen, everything, parts, part, task, scorers),
+        "n_runs": len(runs),
+        "n_left_out": len(_numbers(parts, part)) - len(runs),
+        "n_trained": int(trained[runs].sum()),
+        "n_chose": int(chose[runs].sum()),
+        "n_calibrated": len(calibrates),
+        "scores": scored(chosen, everything, parts, part, task, scorers, runs=runs),
         "reliability": tables,
     }
     asked = {name: found[name] for name in ("networks", "input", "k", "part", "averaging")}
     with _logged(chosen, out, f"evaluate-{task.name}-{part}", asked, data=everything.digest) as entry:
-        entry |= {"lineage": [folder.name for folder in folders], "results": {"scores": found["scores"]}}
+        results = {name: found[name] for name in ("scores", "n_runs", "n_left_out")}
+        entry |= {"lineage": [folder.name for folder in folders], "results": results}
     return found
+
+
+def _may_test(
+    parts: Split, part: Part, *, trained: Bool[np.ndarray, " r"], chose: Bool[np.ndarray, " r"]
+) -> tuple[Integer[np.ndarray, " a"], Integer[np.ndarray, " b"]]:
+    """Return the runs of a part that are scored, and the validation runs that calibrate; none is both.
+
+    Args:
+        parts: The split of the study whose runs are scored.
+        part: What was asked for.
+        trained: Whether each run trained a network or an ancestor.
+        chose: Whether it chose one.
+
+    Raises:
+        ValueError: No run is left to score.
+    """
+    asked, fair = _numbers(parts, part), parts.validation[~trained[parts.validation]]
+    if part == "train":
+        return asked, fair
+    if part == "validation":
+        runs, calibrates = asked[~trained[asked]], asked[:0]
+    else:
+        runs, calibrates = np.setdiff1d(asked[~(trained | chose)[asked]], fair), fair
+    if not len(runs):
+        raise ValueError(
+            f"part must hold a run that the networks have not seen; each of the {len(asked)} runs of part = {part!r} "
+            f"trained, chose or calibrates a network or one that it goes on from ({trained[asked].sum()} trained, "
+            f"{chose[asked].sum()} chose): evaluate under the split that trained the networks, or on other runs"
+        )
+    return runs, calibrates
 
 
 def sweep(chosen: Study, out: Path, task: Task, *, kind: str, n_workers: int, progress: Progress) -> dict[str, Any]:
@@ -348,7 +434,8 @@ def sweep(chosen: Study, out: Path, task: Task, *, kind: str, n_workers: int, pr
             "figures": [f"figures/{name}_{folder.name}.png" for name in drawn],
             "results": {"best": results["best"], "n_trials": len(results["rows"])},
         }
-    return results | {"folder": str(folder)}
+    runs = {"train": parts.train.tolist(), "validation": parts.validation.tolist()}
+    return results | {"folder": str(folder), "runs": runs}
 
 
 def cross_validate(
@@ -375,10 +462,11 @@ def cross_validate(
         progress: Told the networks trained.
 
     Returns:
-        ``input``, ``k``, ``n_folds``, ``n_inner`` and the rows of ``table``: those of `vitrify.evaluate.table` with the
-        ``model`` and, in the pooled rows, where the energy is known: ``auc_minus_energy``, how far the AUC is above
-        that of the energy alone on the same runs; ``auc_at_equal_energy``, what is left at equal energy (both as
-        `vitrify.scores.Difference`); and the ``claim`` whether the model sees more than the energy.
+        ``input``, ``k``, ``n_folds``, ``n_inner``, ``runs`` (numbers of the runs that train, choose and test in each
+        fold) and the rows of ``table``: those of `vitrify.evaluate.table` with the ``model`` and, in the pooled rows,
+        where the energy is known: ``auc_minus_energy``, how far the AUC is above that of the energy alone on the same
+        runs; ``auc_at_equal_energy``, what is left at equal energy (both as `vitrify.scores.Difference`); and the
+        ``claim`` whether the model sees more than the energy.
 
     Raises:
         ValueError: There is no such network or baseline, or too few runs.
@@ -416,6 +504,7 @@ def cross_validate(
     if by_energy is not None and word not in fits:
         fits[word] = by_energy
     results: dict[str, Any] = {"input": task.input, "k": task.k, "n_folds": n_folds, "n_inner": n_inner}
+    results["runs"] = [{name: runs.tolist() for name, runs in asdict(one).items()} for one in splits]
     asked = {"input": task.input, "k": task.k, "kinds": list(kinds), "n_folds": n_folds, "n_inner": n_inner}
     with _logged(chosen, out, f"crossvalidate-{place.name}", asked, data=everything.digest) as entry:
         found = {name: evaluation.cross_validate(fit, everything, splits) for name, fit in fits.items()}
@@ -511,8 +600,10 @@ def parted(chosen: Study, out: Path, task: Task, n_workers: int, progress: Progr
     return data(chosen, out, task, n_workers=n_workers, progress=progress), split(chosen)
 
 
-def _part(everything: Labelled, parts: Split, part: Part) -> Labelled:
-    return everything if part == "all" else everything.of_runs(getattr(parts, part))
+def _numbers(parts: Split, part: Part) -> Integer[np.ndarray, " a"]:
+    """Return the numbers of the runs of a part."""
+    each = (parts.train, parts.validation, parts.test)
+    return np.sort(np.concatenate(each)) if part == "all" else np.asarray(getattr(parts, part))
 
 
 def scored(
@@ -522,17 +613,34 @@ def scored(
     part: Part,
     task: Task,
     scorers: Mapping[str, evaluation.Scorer],
+    *,
+    runs: Integer[np.ndarray, " a"],
 ) -> list[dict[str, Any]]:
     """Return the scores of classifiers on some runs, with what they are beside the energy's where it is known.
 
     A row of another classifier than the energy has ``auc_minus_energy``, ``auc_at_equal_energy`` and the ``claim``
-    whether it sees more than the energy; the claims of all rows are one family.
+    whether it sees more than the energy; the claims of all rows are one family. The energy is fitted on training and
+    validation runs; where ``part`` is ``all``, on those of them that are not scored.
+
+    Args:
+        chosen: The study.
+        everything: The configurations of all its runs.
+        parts: Its split.
+        part: What the runs are called.
+        task: What is told apart.
+        scorers: The classifiers.
+        runs: The runs that are scored.
     """
     by_energy, everyone = baselines.ENERGY[task.input], dict(scorers)
     if chosen.simulate.liquid.has_potential:
         fit = _fit(chosen, by_energy, task, Path())
-        everyone[by_energy] = fit(everything.of_runs(parts.train), everything.of_runs(parts.validation), fold=())
-    shown, found = _part(everything, parts, part), []
+        fits, chooses = parts.train, parts.validation
+        if part == "all":
+            chooses = np.setdiff1d(chooses, runs)
+            fits = np.setdiff1d(fits, runs)
+            fits = fits if len(fits) else chooses
+        everyone[by_energy] = fit(everything.of_runs(fits), everything.of_runs(chooses), fold=())
+    shown, found = everything.of_runs(runs), []
     known = everyone[by_energy](shown) if by_energy in everyone else None
     n_runs = len(np.unique(shown.run))
     for name, scorer in everyone.items():

@@ -1,7 +1,8 @@
 """The transfer matrix over several studies: classifiers of every study, tested on the test runs of every study.
 
 Each study keeps its own split by run. Runs of one seed, mixture and size begin alike however they are cooled, and an
-imported run may be in two studies: a run whose twin trained or chose a classifier is left out of what tests it.
+imported run may be in two studies, or be one that another study simulated: a run whose twin trained or chose a
+classifier is left out of what tests it (`vitrify.lineage`).
 """
 
 __all__ = ["compute", "section"]
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrify import learn, report, scores, store, transfer, transfer_figures
+from vitrify import learn, lineage, report, scores, store, transfer, transfer_figures
 from vitrify.analyses.transfer import (
     ENERGY,
     FAMILIES,
@@ -46,6 +47,7 @@ class _Member:
     ensemble: Ensemble
     parts: Split
     every: dict[State, Labelled]
+    runs: tuple[lineage.Run, ...]
 
     @property
     def asked(self) -> np.ndarray:
@@ -76,7 +78,8 @@ def compute(folders: Sequence[Path], *, progress: Any) -> Values:
 
     Returns:
         ``studies``, ``states`` with the place of their study, ``glasses`` (the null columns), and ``models``: for each
-        kind, ``cells`` and ``null``, a row for each state trained in. A cell that cannot be holds ``why``.
+        kind, ``cells`` and ``null``, a row for each state trained in. A cell that cannot be holds ``why``; the others
+        ``n_runs``, the test runs scored, and ``n_left_out``, those that the classifier has seen.
 
     Raises:
         ValueError: There are fewer than two studies, one is named twice, or a folder holds no finished study.
@@ -119,7 +122,7 @@ def compute(folders: Sequence[Path], *, progress: Any) -> Values:
             for place, (name, k) in states
         ],
         "glasses": [{"study": place, "input": name} for place, name in glasses],
-        "n_twins": int(sum((twins[i][j] >= 0).sum() for i in range(len(members)) for j in range(i))),
+        "n_twins": int(sum(twins[i][j].any(axis=1).sum() for i in range(len(members)) for j in range(i))),
         "models": models,
     }
 
@@ -133,7 +136,8 @@ def _member(folder: Path) -> _Member:
     ensemble, parts = store.load(folder / "data", chosen.simulate, seed=chosen.seed, k=k), split(chosen)
     asked = np.concatenate([parts.validation, parts.test])
     every = {(name, one): shown(ensemble, name, one, asked) for name in chosen.classify.inputs for one in k}
-    return _Member(chosen=chosen, out=folder, ensemble=ensemble, parts=parts, every=every)
+    runs = lineage.runs(chosen, lineage.records(ensemble, k))
+    return _Member(chosen=chosen, out=folder, ensemble=ensemble, parts=parts, every=every, runs=runs)
 
 
 def _quantities(member: _Member) -> dict[str, Any]:
@@ -169,31 +173,10 @@ def _labels(members: Sequence[_Member]) -> tuple[list[str], list[str]]:
 
 
 def _twins(one: _Member, other: _Member) -> np.ndarray:
-    """Return for every run of the other study the run of the one that it shares its beginning or a record with, or -1.
-
-    Runs of one seed, mixture and size begin alike; of imported runs only the records tell.
-    """
-    first, second = one.chosen.simulate, other.chosen.simulate
-    of_run = np.full(second.n_runs, -1)
-    simulated = first.imported is None and second.imported is None
-    begins = [
-        (each.chosen.seed, each.chosen.simulate.mixture, each.chosen.simulate.n_particles) for each in (one, other)
-    ]
-    if one is other or (simulated and begins[0] == begins[1]):
-        n = min(first.n_runs, second.n_runs)
-        of_run[:n] = np.arange(n)
-    elif not simulated:
-        known = {
-            record.tobytes(): run
-            for name in first.inputs
-            for run, records in enumerate(one.ensemble.shown(name))
-            for record in records
-        }
-        for name in second.inputs:
-            for run, records in enumerate(other.ensemble.shown(name)):
-                for record in records:
-                    of_run[run] = known.get(record.tobytes(), of_run[run])
-    return of_run
+    """Return which run of the other study (row) is, or begins as, which run of the one (column)."""
+    if one is other:
+        return np.eye(len(one.runs), dtype=bool)
+    return np.array([[bool(theirs.sought & ours.kept) for ours in one.runs] for theirs in other.runs])
 
 
 def _answers(
@@ -221,7 +204,7 @@ def _answers(
         except ValueError as error:  # a box too small for what the network looks at
             return str(error)
         logits = {key: np.mean([of[key] for of in of_each], axis=0) for key in other.every}
-    trained_on, chose = np.isin(twins, one.parts.train), np.isin(twins, one.parts.validation)
+    trained_on, chose = (np.asarray(twins[:, runs].any(axis=1)) for runs in (one.parts.train, one.parts.validation))
     may_choose, may_test = ~trained_on, ~(trained_on | chose)
     if not same and (may_choose[other.parts.validation].sum() < 1 or may_test[other.parts.test].sum() < _FEWEST):
         return f"fewer than {_FEWEST} test runs there are not, or do not begin as, those it was trained on"
@@ -326,7 +309,8 @@ def _cell(
         there = transfer.Scored(liquid=oracle.liquid[held], glass=oracle.glass[held], run=oracle.run[held])
         compared = scores.compare(test.logit, there.logit, test.label, test.both_runs)
         lost |= {"lost": asdict(compared.auc), "less_accurate": asdict(compared.accuracy)}
-    return found | lost | {"n_runs": len(test.run), "failed": None}
+    counts = {"n_runs": len(test.run), "n_left_out": len(member.parts.test) - len(test.run)}
+    return found | lost | counts | {"failed": None}
 
 
 def _null(answers: _Answers | str, member: _Member, name: str) -> Values | None:

@@ -45,6 +45,8 @@ def _train(words: list[str]) -> None:
         )
     lineage = " > ".join([*(one["name"] for one in outcome["lineage"]), outcome["name"]])
     lines = [f"- {_score_line(row)}" for row in outcome["scores"]]
+    if outcome["n_left_out"]:
+        lines.append(f"- {outcome['n_left_out']} validation runs are not scored: they trained one that it goes on from")
     folder = given.out / "trained" / outcome["name"]
     answer(given, outcome, "\n".join([*lines, f"lineage: {lineage}", f"training: {folder}"]))
 
@@ -82,9 +84,25 @@ def _evaluate(words: list[str]) -> None:
             progress=progress,
         )
     lines = [f"- {_score_line(row)}" for row in found["scores"]]
+    lines.append(f"- {_seen_line(found)}")
     lines += [f"- expected calibration error of {name}: {table['ece']['value']:.3f}" for name, table in
               found["reliability"].items()]  # fmt: skip
     answer(given, found, "\n".join(lines))
+
+
+def _seen_line(found: dict[str, Any]) -> str:
+    """Return in words which runs the networks had seen: those left out, or those scored all the same."""
+    part, n, left_out = found["part"], found["n_runs"], found["n_left_out"]
+    words = f"runs: {n} scored, {left_out} of {n + left_out} left out"
+    if left_out:
+        words += " because they trained, chose or calibrated a network, or one that it goes on from"
+    for name, count in (("trained", found["n_trained"]), ("chose", found["n_chose"])):
+        if count:
+            words += f"; {count} of those scored {name} a network, so these scores are no test"
+    if not found["n_calibrated"]:
+        why = "the validation runs are scored" if part == "validation" else "every validation run trained a network"
+        words += f"; not calibrated, since {why}"
+    return words
 
 
 def _pack(words: list[str]) -> None:
