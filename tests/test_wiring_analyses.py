@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tests import planted
 from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
+
 from vitrify import baselines, classify, learn, scores, store, structure, study
 from vitrify import energy as energies
 from vitrify.analyses import attribution, energy, probes, tg, transfer, transfer_studies
@@ -187,7 +187,7 @@ def test_every_network_of_a_task_is_scored_by_its_own_logits(tasks: Any, out: Pa
 
 
 @pytest.fixture(scope="module")
-def measured(patched: Any, out: Path) -> Iterator[tuple[dict[str, Any], Spies]]:
+def measured(patched: Any, out: Path) -> tuple[dict[str, Any], Spies]:
     """Metrics that are known numbers of every configuration, in place of those of its structure."""
     table = np.random.default_rng(21).normal(size=(3, 2, N_RUNS, planted.N_RECORDS))
     table[0] += np.arange(planted.N_RECORDS) * 0.4
@@ -225,7 +225,7 @@ def measured(patched: Any, out: Path) -> Iterator[tuple[dict[str, Any], Spies]]:
     kept = Spies()
     kept.fitted, kept.scored = list(spies.fitted), list(spies.scored)
     (out / "results.json").unlink()
-    yield values | {"table": table}, kept
+    return values | {"table": table}, kept
 
 
 def test_a_metric_is_averaged_over_runs_at_its_own_temperature(measured: Any) -> None:
@@ -532,7 +532,7 @@ def test_patches_and_liquids_are_told_apart_on_test_runs(probed: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def transition(patched: Any, out: Path) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+def transition(patched: Any, out: Path) -> tuple[dict[str, Any], list[Any]]:
     told: list[Any] = []
     cooled = CHOSEN.model_copy(update={"equal_energy": None})
 
@@ -551,7 +551,7 @@ def transition(patched: Any, out: Path) -> Iterator[tuple[dict[str, Any], list[A
             tg.locate, "as_values", lambda _located, T, mean, se: {"rows": [], "T": T, "mean": mean, "se": se}
         )
         values = tg.compute(cooled, out, **OPTIONS)
-    yield values, told
+    return values, told
 
 
 def test_the_transition_is_sought_on_the_unshifted_inherent_energies_of_all_runs(transition: Any) -> None:
@@ -586,7 +586,7 @@ MODELS = (CNN(width=2, view=Image(pixels_per_sigma=4.0)), MPNN(width=4, messages
 
 
 @pytest.fixture(scope="module")
-def seen(patched: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def seen(patched: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Networks of random weights, which answer glass and liquid alike but every configuration in its own way."""
     out = tmp_path_factory.mktemp("seen")
     chosen = Study.model_validate(
@@ -647,7 +647,7 @@ def seen(patched: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
         patch.setattr(attribution, "N_RUNS", 3)
         patch.setattr(attribution.attribution, "baseline", baseline)
         values = json.loads(json.dumps(attribution.compute(chosen, out, **OPTIONS)))
-    yield values | {"out": out, "trained": trained, "chosen": chosen, "trains": trains}
+    return values | {"out": out, "trained": trained, "chosen": chosen, "trains": trains}
 
 
 planted_predict = learn.predict
