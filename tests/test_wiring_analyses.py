@@ -1,8 +1,7 @@
 """Every analysis on one planted ensemble: labels, energies, species, records, runs and networks are told apart."""
 
-import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,16 +38,10 @@ class Spies:
         self.scored: list[tuple[np.ndarray, ...]] = []
 
 
-def hasty(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the same function with few resamples, where it resamples: no value that is asked for here needs many."""
-    few = {"n_bootstrap": 100} if "n_bootstrap" in inspect.signature(function).parameters else {}
-    return lambda *arrays, **words: function(*arrays, **(words | few))
-
-
 @pytest.fixture(scope="module")
 def patched() -> Iterator[tuple[pytest.MonkeyPatch, Spies]]:
     """The planted ensemble and networks in place of what is read from disk, and spies on what is made of them."""
-    spies, fit, score = Spies(), baselines.fit, hasty(scores.score)
+    spies, fit, score = Spies(), baselines.fit, planted.hasty(scores.score)
 
     def fitted(*arrays: np.ndarray) -> Any:
         spies.fitted.append(arrays)
@@ -64,7 +57,7 @@ def patched() -> Iterator[tuple[pytest.MonkeyPatch, Spies]]:
         patch.setattr(learn, "predict", planted.predict)
         patch.setattr(baselines, "fit", fitted)
         patch.setattr(scores, "score", scored)
-        patch.setattr(scores, "compare", hasty(scores.compare))
+        patch.setattr(scores, "compare", planted.hasty(scores.compare))
         yield patch, spies
 
 

@@ -337,11 +337,12 @@ def test_metrics_and_correlation_functions_are_drawn_where_they_belong() -> None
 def test_a_row_is_trained_a_column_tested_and_the_diagonal_outlined() -> None:
     rng = np.random.default_rng(4)
     states = [{"input": name, "T": T} for name in ("thermal", "inherent") for T in (1.5, 0.7)]
+    names_of_metrics = ("auc", "accuracy", "accuracy_rethresholded")
     models = [
         {
             "model": name,
             "cells": [
-                [{m: {"value": v} for m, v in zip(("auc", "accuracy", "accuracy_rethresholded"), x, strict=True)} for x in row]
+                [{m: {"value": v} for m, v in zip(names_of_metrics, x, strict=True)} for x in row]
                 for row in rng.uniform(0.5, 1, (4, 4, 3))
             ],
             "null": [[{"value": v} for v in row] for row in rng.uniform(0.5, 1, (4, 2))],
@@ -351,7 +352,7 @@ def test_a_row_is_trained_a_column_tested_and_the_diagonal_outlined() -> None:
     axes = transfer_figures.transfer_matrix(models, states).axes[:6]
     names = [f"{state['T']:.2f}" for state in states]
     for place, ax in enumerate(axes):
-        model, metric = models[place // 3], ("auc", "accuracy", "accuracy_rethresholded")[place % 3]
+        model, metric = models[place // 3], names_of_metrics[place % 3]
         word = ("AUC", "accuracy", "accuracy, threshold moved")[place % 3]
         assert ax.get_title(loc="left").endswith(f": {word}")
         assert ax.get_title(loc="left").startswith({"energy": "energy", "cnn": "CNN"}[model["model"]])
