@@ -12,9 +12,9 @@ import pytest
 from tests import planted
 from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
 
-from vitrify import baselines, classify, learn, scores, store, structure, study
+from vitrify import baselines, classify, learn, report, scores, store, structure, study
 from vitrify import energy as energies
-from vitrify.analyses import attribution, energy, probes, tg, transfer, transfer_studies
+from vitrify.analyses import attribution, attribution_section, energy, probes, tg, transfer, transfer_studies
 from vitrify.analyses import structure as structures
 from vitrify.attribution import correlation
 from vitrify.cnn import CNN
@@ -613,8 +613,8 @@ def seen(patched: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
             "train_k": k,
             "test_k": at,
             "control": c,
-            "auc": len(m + i) + k + at / 10,
-            "accuracy": 0,
+            "auc": dict.fromkeys(("value", "low", "high"), len(m + i) + k + at / 10),
+            "accuracy": dict.fromkeys(("value", "low", "high"), 0.5),
         }
         | {"n_test": 2, "n_test_runs": 1}
         for m in ("cnn", "mpnn", "logistic", "e_is", "e_pot")
@@ -677,7 +677,7 @@ def test_the_baseline_of_an_attribution_is_of_training_runs(seen: Any) -> None:
 
 def test_scores_beside_an_attribution_are_of_its_own_task(seen: Any) -> None:
     for entry in seen["networks"]:
-        assert [(row["model"], row["auc"]) for row in entry["scores"]] == [
+        assert [(row["model"], row["auc"]["value"]) for row in entry["scores"]] == [
             (name, len(name + "inherent") + 3 + 0.3) for name in (entry["model"], "e_is")
         ]
 
@@ -739,3 +739,119 @@ def test_agreement_and_attention_are_of_their_class(seen: Any) -> None:
     )
     for name, one in zip(("liquid", "glass"), maps, strict=True):
         np.testing.assert_allclose(cnn["channels"]["maps"][name], one, atol=1e-3)
+
+
+# --- what the page says of them ---
+
+
+def expect_cells(table: Any, place: int, **expected: dict[str, float]) -> None:
+    """Hold the cells of a row to the estimates that their headings name."""
+    for heading, value in expected.items():
+        column = [one.replace(",", "").replace(" ", "_") for one in table.columns].index(heading)
+        assert table.rows[place][column].startswith(f"{value['value']:.3f} ["), heading
+
+
+def test_a_table_of_the_energy_question_has_its_scores_under_their_headings(tasks: Any) -> None:
+    for task in tasks.values():
+        table = energy._table(task)
+        own = [task["baseline"], *task["models"]]
+        names = [task["energy_name"], *(one["model"] for one in task["models"])]
+        assert [row[0] for row in table.rows] == [report.name_of_model(name) for name in names]
+        for place, one in enumerate(own):
+            expect_cells(table, place, AUC=one["auc"], accuracy=one["accuracy"])
+            if one["matched_auc"] is not None:
+                expect_cells(table, place, AUC_matched=one["matched_auc"])
+    columns = energy._columns([tasks["inherent", 3], tasks["thermal", 6]])
+    assert len({len(column) for column in columns.values()}) == 1
+    for place in range(0, len(columns["run"]), 7):
+        line = {name: column[place] for name, column in columns.items()}
+        table = ENERGIES[line["input"]]
+        assert line["energy"] == table[line["run"], (GLASS if line["label"] else line["k"]) - 1]
+        own = mean_answers(line["model"], line["input"], line["k"])[INPUTS.index(line["input"])]
+        assert line["logit"] == pytest.approx(own[line["run"], (GLASS if line["label"] else line["k"]) - 1])
+
+
+def test_a_table_of_the_transfer_matrix_is_trained_first_and_tested_second(matrix: Any) -> None:
+    for model in matrix["models"]:
+        table = transfer._table(matrix, model)
+        rows = iter(range(len(table.rows)))
+        for i, (trained, k) in enumerate(STATES):
+            for j, (tested, at) in enumerate(STATES):
+                cell, place = model["cells"][i][j], next(rows)
+                words = (f"{trained}, {planted.T[k - 1]:.3f}", f"{tested}, {planted.T[at - 1]:.3f}")
+                assert tuple(table.rows[place][:2]) == words
+                moved = cell["accuracy_rethresholded"]
+                expect_cells(table, place, AUC=cell["auc"], accuracy=cell["accuracy"], threshold_moved=moved)
+            for name, null in zip(INPUTS, model["null"][i], strict=True):
+                place = next(rows)
+                assert table.rows[place][1] == f"null, {name}"
+                expect_cells(table, place, AUC=null)
+    columns = transfer._columns(matrix)
+    n = len(STATES)
+    for place in range(len(columns["auc"])):
+        model, cell = matrix["models"][place // n**2], divmod(place % n**2, n)
+        found = model["cells"][cell[0]][cell[1]]
+        line = {name: column[place] for name, column in columns.items()}
+        assert (line["auc"], line["accuracy"]) == (found["auc"]["value"], found["accuracy"]["value"])
+        assert line["model"] == model["model"]
+        assert (line["trained_input"], line["trained_T"]) == (STATES[cell[0]][0], planted.T[STATES[cell[0]][1] - 1])
+        assert (line["tested_input"], line["tested_T"]) == (STATES[cell[1]][0], planted.T[STATES[cell[1]][1] - 1])
+
+
+def test_a_table_over_studies_is_trained_first_and_tested_second(between: Any) -> None:
+    names = [str(place) for place in range(len(between["states"]))]
+    for model in between["models"]:
+        table = transfer_studies._table(between, model, names)
+        rows = {(row[0], row[1]): place for place, row in enumerate(table.rows)}
+        columns = transfer_studies._columns(between, model)
+        for i, row in enumerate(model["cells"]):
+            for j, cell in enumerate(row):
+                moved = cell["accuracy_rethresholded"]
+                place = rows[names[i], names[j]]
+                expect_cells(table, place, AUC=cell["auc"], accuracy=cell["accuracy"], threshold_moved=moved)
+                line = {name: column[i * len(row) + j] for name, column in columns.items()}
+                assert line["auc"] == cell["auc"]["value"]
+                assert line["auc_low"] == cell["auc"]["low"]
+                assert line["accuracy_rethresholded_high"] == moved["high"]
+                for word, at in (("trained", i), ("tested", j)):
+                    state = between["states"][at]
+                    assert line[f"{word}_T"] == state["T"]
+                    assert line[f"{word}_name"] == between["chosen"][state["study"]].name
+
+
+def test_tables_of_structure_and_of_liquids_have_their_scores_under_their_headings(measured: Any, probed: Any) -> None:
+    values, _ = measured
+    row = values["rows"][4] | {"beside": [], "k": 6}
+    ranked = sorted(row["metrics"], key=lambda one: -one["auc"]["value"])
+    table = structures._table(row)
+    for place, one in enumerate(ranked):
+        assert table.rows[place][0] == one["metric"]
+        expect_cells(table, place, AUC=one["auc"], accuracy=one["accuracy"])
+    data = structures.section(values | {"rows": []}).drawings[0].data
+    metrics = [one for one in values["metrics"] for _ in one["T"]]
+    for place, one in enumerate(metrics):
+        at = place % 4
+        assert data["metric"][place] == one["metric"]
+        assert (data["T"][place], data["mean"][place], data["se"][place]) == (
+            *(one["T"][at], one["mean"][at], one["se"][at]),
+        )
+    liquids = probed[0]["liquids"]
+    table = probes._liquid_table(liquids)
+    for place, one in enumerate(liquids):
+        assert table.rows[place][1:3] == tuple(f"{T:.3f}" for T in one["T"])
+        told, alone = one["descriptors"], one["energy"]
+        expect_cells(table, place, AUC_descriptors=told["auc"], AUC_energy_alone=alone["auc"])
+        expect_cells(table, place, accuracy_descriptors=told["accuracy"])
+
+
+def test_the_columns_beside_a_map_are_of_the_class_they_name(seen: Any) -> None:
+    section = attribution_section.section(seen)
+    data = next(one for one in section.drawings if "map" in one.name).data
+    for entry in seen["networks"]:
+        for name in ("glass", "liquid"):
+            assert data[f"{entry['model']} {name}"] == entry["shown"][name]["attribution"]
+    rows = [(entry["model"], row) for entry in seen["networks"] for row in entry["correlations"]]
+    for (model, row), cells in zip(rows, section.tables[0].rows, strict=True):
+        assert cells[0] == report.name_of_model(model)
+        assert cells[1] == row["class"]
+        assert cells[3].startswith(f"{row['value']:+.2f} [{row['low']:+.2f}")

@@ -13,12 +13,13 @@ from scipy.stats import t as student
 from tests import planted
 from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
 
-from vitrify import classify, learn, log, pack, packed, scores, sites, store, study, workbench
+from vitrify import attribution, classify, learn, log, pack, packed, scores, sites, store, study, workbench
 from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
 from vitrify.dataset import EnergyPair, Labelled, labelled
+from vitrify.sets import Logistic
 from vitrify.settings import Study
 from vitrify.system import Configuration, minimum_image
 from vitrify.views import Image, log_picture
@@ -617,3 +618,16 @@ def test_a_pair_of_records_keeps_energies_labels_and_runs_together() -> None:
     np.testing.assert_array_equal(alike.energy("e_is"), WHOLE.energy("e_is")[alike.run, GLASS - 1])
     np.testing.assert_array_equal(alike.energy("e_pot"), WHOLE.energy("e_pot")[alike.run, GLASS - 1])
     assert KS[0] == 3
+
+
+def test_the_baseline_of_an_attribution_is_halfway_between_the_classes_however_many_there_are() -> None:
+    model = Logistic()
+    data = _data(PARTS.train)
+    uneven = data.take((data.label == 0) | (np.arange(len(data.label)) % 4 == 0))
+    assert uneven.label.mean() < 0.3
+    found = attribution.baseline(model.build(seed=1), model, uneven)
+    (numbers,) = model.view(uneven.positions, WHOLE.species, BOX)
+    for kind in (0, 1):
+        of_kind = numbers[:, WHOLE.species == kind, 2:].astype(float).mean(axis=1)
+        expected = (of_kind[uneven.label == 0].mean(axis=0) + of_kind[uneven.label == 1].mean(axis=0)) / 2
+        np.testing.assert_allclose(found.mean[kind], expected, rtol=1e-5, atol=1e-7)
