@@ -1,6 +1,8 @@
 """Every figure is asked who owns each panel, each colour and each label, and where the ends of its error bars lie."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from vitrify import (
     learning_figures,
     log_figures,
     probes_figures,
+    report,
     store,
     structure_figures,
     study,
@@ -229,8 +232,6 @@ def test_the_report_shows_the_glass_record_as_glass(monkeypatch: pytest.MonkeyPa
         return planted.load(root, settings, seed=seed, k=k)
 
     monkeypatch.setattr(store, "load", load)
-    from pathlib import Path
-
     found = study._pictures(planted.CHOSEN, Path())
     assert set(found) == {"thermal", "inherent"}
     view = next(model.view for model in planted.CHOSEN.models if isinstance(model, CNN))
@@ -713,3 +714,60 @@ def test_a_leaderboard_line_shows_its_own_trial() -> None:
     curves = [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
     heavy = max(curves, key=lambda line: line.get_linewidth())
     assert (heavy.get_ydata()[0], heavy.get_ydata()[-1]) == pytest.approx((1.0, 0.0))  # rate 0.1, the least loss
+
+
+# --- the page ---
+
+
+def test_a_row_of_the_page_has_its_scores_under_their_headings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.test_figures import synthetic_results
+
+    monkeypatch.setattr(report, "_drawings", lambda *_: [])
+    monkeypatch.setattr(report, "save", lambda *_: None)
+    shown = synthetic_results() | {"learning_curves": [], "conclusions": [], "classification": []}
+    rows = []
+    for number, row in enumerate(results()["classification"]):
+        beside = None if row["model"].startswith("e_") else {"p": 0.2, "p_holm": 0.4, **estimate(0.01 * number - 0.1)}
+        more = {"glass_k": 11, "n_test": 40 + number, "n_test_runs": 20 + number, "seconds": 1.0, "cpu_s": 1.0}
+        rows.append(row | more | {"auc_minus_energy": beside, "n_seeds": 1, "each_seed": []})
+    shown["classification"] = rows
+    monkeypatch.setattr(report, "_page", _without_figures(report._page))
+    page = report.write(shown, {}, tmp_path).read_text(encoding="utf-8")
+    found = 0
+    for name, table in re.findall(
+        r"<summary>((?:Thermal|Inherent), trained.*?)</summary>.*?<table>(.*?)</table>", page, re.S
+    ):
+        headings = re.findall(r"<th(?: [^>]*)?>(.*?)</th>", table)
+        for line in re.findall(r"<tr>(<td.*?)</tr>", table, re.S):
+            cells = dict(zip(headings, re.findall(r"<td[^>]*>(.*?)</td>", line, re.S), strict=True))
+            row = next(one for one in rows if str(one["n_test"]) == cells["n"])
+            found += 1
+            assert name.lower().startswith(row["input"])
+            assert ("applied elsewhere" in name) == (row["train_k"] != row["test_k"])
+            assert cells["model"] == report.name_of_model(row["model"])
+            assert (cells["train k"], cells["test k"], cells["glass k"]) == (
+                *(str(row["train_k"]), str(row["test_k"]), "11"),
+            )
+            assert cells["T"] == f"{row['test_T']:.3f}"
+            assert cells["runs"] == str(row["n_test_runs"])
+            for heading, key in (
+                ("AUC", "auc"),
+                ("accuracy", "accuracy"),
+                ("re-thresholded", "accuracy_rethresholded"),
+            ):
+                value = row[key]
+                assert cells[heading] == f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+            beside = row["auc_minus_energy"]
+            expected = "" if beside is None else f"{beside['value']:+.3f} [{beside['low']:+.3f}, {beside['high']:+.3f}]"
+            assert cells["AUC − energy's"].startswith(expected)
+    assert found == len(rows)
+
+
+def _without_figures(page: Any) -> Any:
+    """Return what renders the page with a figure of no content in every place."""
+
+    class Every(dict):
+        def __missing__(self, _name: str) -> str:
+            return "data:,"
+
+    return lambda results, _shown, *more: page(results, Every(), *more)
