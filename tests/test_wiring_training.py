@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from tests import planted
 from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
 
-from vitrify import attribution, classify, learn, log, pack, packed, scores, sites, store, study, workbench
+from vitrify import attribution, baselines, classify, learn, log, pack, packed, scores, sites, store, study, workbench
 from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.baselines import ENERGY
@@ -208,7 +208,9 @@ def test_threshold_and_temperature_are_fitted_on_the_validation_runs(
     monkeypatch.setattr(learn, "restore", lambda _model, kept, **_: names[kept._folder.name])
     monkeypatch.setattr(evaluation, "averaged", lambda network, data, _looks=None: planted.predict(network, data))
     fitted: list[Labelled] = []
-    calibrated = evaluation.calibrated
+    fits: list[tuple[np.ndarray, ...]] = []
+    calibrated, fit = evaluation.calibrated, baselines.fit
+    monkeypatch.setattr(baselines, "fit", lambda *arrays: fits.append(arrays) or fit(*arrays))
 
     def spied(scorer: Any, chooses: Labelled, **words: Any) -> Any:
         fitted.append(chooses)
@@ -217,6 +219,11 @@ def test_threshold_and_temperature_are_fitted_on_the_validation_runs(
     monkeypatch.setattr(evaluation, "calibrated", spied)
     found = workbench.evaluate(SMALL, tmp_path, TASK, folders, part=part, **OPTIONS)
     assert [set(data.run.tolist()) for data in fitted] == [VALIDATION]
+    ((train, train_label, chooses, chosen_label),) = fits
+    for x, y, runs in ((train, train_label, PARTS.train), (chooses, chosen_label, PARTS.validation)):
+        expected, label, _ = planted.pair(6, runs, ENERGIES["inherent"])
+        np.testing.assert_array_equal(x[:, 0], expected)
+        np.testing.assert_array_equal(y, label)
     tables = [planted.answers(one)[1] for one in two]
     tables.append(np.mean(tables, axis=0))
     shown = [planted.pair(6, getattr(PARTS, part), table) for table in tables]
