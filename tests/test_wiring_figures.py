@@ -57,6 +57,14 @@ def segments(ax: Axes) -> list[tuple[float, float, float]]:
     return [(float(x[0]), float(x[1]), float(y[0])) for x, y in lines if len(x) == 2 and y[0] == y[1]]
 
 
+def expect_band(band: Any, x: Sequence[float], low: Any, high: Any) -> None:
+    """Hold the edges of a shaded band at some places."""
+    corners = band.get_paths()[0].vertices
+    for at, one, other in zip(x, low, high, strict=True):
+        here = corners[np.isclose(corners[:, 0], at), 1]
+        assert (here.min(), here.max()) == pytest.approx((one, other))
+
+
 # --- scores against temperature ---
 
 KS = (4, 7, 9)
@@ -311,8 +319,8 @@ def test_metrics_and_correlation_functions_are_drawn_where_they_belong() -> None
         assert _colour(handle) == to_rgba({"thermal": figures._RED, "inherent": figures._BLUE}[text.get_text()])
     r = [1.0, 2.0, 3.0]
     curves = [
-        {"input": name, "T": T, "r": r, "q": [5.0, 6.0], "S": [T, 2 * T], "S_se": [0.1, 0.1]}
-        | {"g": [[T + pair + x for x in r] for pair in (10, 20, 30)], "g_se": [[0.1] * 3] * 3}
+        {"input": name, "T": T, "r": r, "q": [5.0, 6.0], "S": [T, 2 * T], "S_se": [0.2, 0.3]}
+        | {"g": [[T + pair + x for x in r] for pair in (10, 20, 30)], "g_se": [[0.1] * 3, [0.4] * 3, [0.5] * 3]}
         for name in ("thermal", "inherent")
         for T in (1.0, 0.5, 0.1)
     ]
@@ -327,6 +335,10 @@ def test_metrics_and_correlation_functions_are_drawn_where_they_belong() -> None
             np.testing.assert_array_equal(line.get_ydata(), one["S"] if which == 3 else one["g"][which])
             np.testing.assert_array_equal(line.get_xdata(), one["q"] if which == 3 else r)
             assert line.get_label() == f"$T$ = {one['T']:.2f}"
+        for band, one in zip(ax.collections, [one for one in curves if one["input"] == name], strict=True):
+            x, mean = (one["q"], one["S"]) if which == 3 else (r, one["g"][which])
+            se = one["S_se"] if which == 3 else one["g_se"][which]
+            expect_band(band, x, np.array(mean) - se, np.array(mean) + se)
     triple = [one | {"g": [[float(pair)] * 3 for pair in range(6)], "g_se": [[0.1] * 3] * 6} for one in curves]
     for ax, pair in zip(structure_figures.correlations(triple).axes, (0, 1, 3), strict=False):  # AA AB AC BB BC CC
         assert ax.get_lines()[0].get_ydata()[0] == pair

@@ -13,7 +13,21 @@ from scipy.stats import t as student
 from tests import planted
 from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
 
-from vitrify import attribution, baselines, classify, learn, log, pack, packed, scores, sites, store, study, workbench
+from vitrify import (
+    attribution,
+    baselines,
+    classify,
+    learn,
+    log,
+    pack,
+    packed,
+    scores,
+    sites,
+    store,
+    study,
+    transition,
+    workbench,
+)
 from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.baselines import ENERGY
@@ -576,6 +590,50 @@ def test_the_cooling_curve_of_a_study_keeps_its_energies_apart() -> None:
     minimised = study._minimiser(SMALL, replace(WHOLE, converged=bad))
     assert minimised is not None
     assert (minimised["n_records"], minimised["n_unconverged"]) == (bad.size, 2)
+
+
+def test_tg_and_the_reference_are_of_the_unshifted_inherent_energies(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    def tg(T: np.ndarray, energies: np.ndarray, convention: Any, *, name: str, rng: Any) -> Any:
+        told.append((T, energies, convention, name))
+        return transition.TgEstimate(method="", convention=name, T=0.4, low=0.3, high=0.5, verdict="")
+
+    monkeypatch.setattr(transition, "tg", tg)
+    monkeypatch.setattr(transition, "covers", lambda *_: True)
+    rows = study._tg(SMALL, WHOLE)
+    assert [row["convention"] for row in rows] == list(transition.CONVENTIONS)
+    for T, energies, convention, name in told:
+        np.testing.assert_array_equal(T, planted.T)
+        np.testing.assert_array_equal(energies, WHOLE.e_is_unshifted)
+        assert convention == transition.CONVENTIONS[name]
+    compared: list[tuple[Any, ...]] = []
+
+    def compare(T: np.ndarray, mean: np.ndarray, error: np.ndarray, curve: Any) -> Any:
+        compared.append((T, mean, error, curve))
+        return transition.Difference(T=(), value=(), mean=float(len(compared)), max_abs=0, max_standard_errors=0)
+
+    monkeypatch.setattr(transition, "compare", compare)
+    cool = SMALL.simulate.cool.model_copy(update={"n_steps": 240_000})  # type: ignore[union-attr]
+    slow = SMALL.simulate.model_copy(update={"n_particles": 400, "n_equilibrate": 10_000, "cool": cool})
+    found = study._reference(SMALL.model_copy(update={"simulate": slow}), WHOLE)
+    assert [curve for *_, curve in compared] == [transition.REFERENCE[k] for k in ("true_minima", "published")]
+    assert (found["difference"]["mean"], found["difference_published"]["mean"]) == (1.0, 2.0)
+    for T, mean, error, _ in compared:
+        np.testing.assert_array_equal(T, planted.T)
+        np.testing.assert_allclose(mean, WHOLE.energy("e_is").mean(axis=0))
+        np.testing.assert_allclose(error, WHOLE.energy("e_is").std(axis=0, ddof=1) / np.sqrt(N_RUNS))
+
+
+def test_ours_less_the_reference_has_the_sign_it_says() -> None:
+    line = transition.Curve(T=(2.0, 1.5, 1.0, 0.5), energy=(-3.6, -3.72, -3.8, -3.9), source="")  # falling
+    T = np.array([1.9, 1.4, 1.0])
+    ours = np.interp(T, line.T[::-1], line.energy[::-1]) + np.array([0.01, 0.02, 0.03])
+    found = transition.compare(T, ours, np.array([0.01, 0.01, 0.03]), line)
+    assert dict(zip(found.T, found.value, strict=True)) == pytest.approx({1.9: 0.01, 1.4: 0.02, 1.0: 0.03})
+    assert found.mean == pytest.approx(0.02)
+    assert found.max_abs == pytest.approx(0.03)
+    assert found.max_standard_errors == pytest.approx(2.0)
 
 
 def test_the_pair_of_equal_energy_is_the_slow_liquid_and_the_fast_glass(monkeypatch: pytest.MonkeyPatch) -> None:
