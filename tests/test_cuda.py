@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vitrify import cuda, dynamics
+from vitrify import cuda, dynamics, stability
 from vitrify.potentials import MIXTURES
+from vitrify.stability import BlownUpError
 from vitrify.system import stream
 
 _RAMP: dict[str, Any] = {"dt": 0.005, "T_from": 1.0, "T_to": 0.6, "tau": 0.05, "every": 5}
@@ -181,8 +182,39 @@ def refuses_what_it_cannot_do() -> None:
     assert cuda.advance([begin], n_steps=0, rngs=[_noise()], **_RAMP) == [begin]
 
 
+def watches_what_the_processor_watches_and_stops_what_blows_up() -> None:
+    """The last of three systems is allowed too little."""
+    begin = _liquid()
+    (after,) = cuda.advance([begin], n_steps=20, rngs=[_noise()], threads=8, **_RAMP)
+    plain = dynamics.advance(begin, n_steps=20, rng=_noise(), **_RAMP)
+    assert (after.watch.n, after.watch.hot) == (plain.watch.n, plain.watch.hot) == (begin.watch.n + 4, plain.watch.hot)
+    assert after.watch.work == pytest.approx(plain.watch.work, rel=1e-4)
+    assert after.watch.steep == pytest.approx(plain.watch.steep, rel=1e-4)
+    assert after.watch.steep2 == pytest.approx(plain.watch.steep2, rel=1e-4)
+    begins, ceiling = [_liquid(0), _liquid(1), _liquid(2)], stability.ceiling
+    limit = {run: 1.0 if run < 2 else 0.2 for run in range(3)}
+    asked = iter(range(3))
+
+    def lower(*bath: Any, **words: Any) -> tuple[np.ndarray, float]:
+        most, hot = ceiling(*bath, **words)
+        return most * limit[next(asked)], hot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stability, "ceiling", lower)
+        with pytest.raises(BlownUpError, match=r"dt = 0.005 .* at step 5 the kinetic temperature reached") as caught:
+            cuda.advance(begins, n_steps=20, rngs=[_noise(run) for run in range(3)], threads=8, **_RAMP)
+    assert caught.value.system == 2
+    with pytest.MonkeyPatch.context() as patch:
+        asked = iter([2])
+        patch.setattr(stability, "ceiling", lower)
+        with pytest.raises(BlownUpError, match="at step 5 the") as on_processor:
+            dynamics.advance(begins[2], n_steps=20, rng=_noise(2), **_RAMP)
+    assert caught.value.reached == pytest.approx(on_processor.value.reached, rel=1e-3)
+
+
 _QUICK: tuple[Callable[[], None], ...] = (
     moves_as_the_processor_does,
+    watches_what_the_processor_watches_and_stops_what_blows_up,
     gives_a_system_the_same_bits_whatever_is_beside_it,
     finds_the_minimum_of_the_processor,
     makes_room_for_a_crowd,

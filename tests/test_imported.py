@@ -18,7 +18,7 @@ from vitrify.potentials import MIXTURES, energies
 from vitrify.settings import Study, from_toml
 from vitrify.simulate import Simulate
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
-from vitrify.system import Configuration, stream
+from vitrify.system import Configuration, minimum_image, stream
 from vitrify.trajectories import read, write
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -136,6 +136,48 @@ def test_units_are_reduced(folder: Path, own: tuple[Path, Study], tmp_path: Path
     assert found["T"][0] == pytest.approx(2.0 * 0.0019872 / 0.01, rel=1e-4)
     real = from_toml(tmp_path / "real" / "study.toml").simulate
     assert real.box[0] == pytest.approx(chosen.simulate.box[0] / 0.5)
+
+
+def _ramp_and_hold(path: Path, run: int, end: float) -> list[np.ndarray]:
+    """Write a file as ramps are written, whose end is computed, and a hold at that temperature; return its places."""
+    rng, frames = stream(6, "ramp", run), []
+    state = dynamics.start(KA2D, n_particles=64, T=1.0, rng=rng)
+    for step, T in enumerate((1.0, 0.5, end, 0.1, 0.1)):
+        state = dynamics.advance(state, n_steps=100, dt=0.005, T_from=0.5, T_to=0.5, tau=0.5, rng=rng)
+        shown = Snapshot(configuration=dynamics.configuration(state), names=("1", "2"), step=step, origin=(0, 0))
+        frames.append(replace(shown, attributes={"T": T}))
+    write(path, frames)
+    return [frame.configuration.positions for frame in frames]
+
+
+def test_the_end_of_a_ramp_is_its_end_and_equals_keep_their_turn(tmp_path: Path) -> None:
+    """1 - 9 * 0.1 is 0.09999999999999998, and single precision has 0.10000000149011612 for it."""
+    ends = [0.09999999999999998, 0.1, float(np.float32(0.1)), 0.1, 0.09999999999999998, 0.1]
+    shown = [_ramp_and_hold(tmp_path / f"run{run}.extxyz", run, end) for run, end in enumerate(ends)]
+    sources = understood([str(tmp_path / "run*.extxyz")], pattern=r"run(?P<run>\d+)", given={})
+    imported.keep(sources, _choice(every=1), tmp_path / "own", n_workers=1, progress=_quiet)
+    chosen = from_toml(tmp_path / "own" / "study.toml")
+    ensemble = store.load(tmp_path / "own" / "data", chosen.simulate, seed=chosen.seed, k=(1, 2, 3, 4, 5))
+    assert ensemble.T.tolist() == [1.0, 0.5, 0.1, 0.1, 0.1]
+    assert chosen.classify.k_glass == 5
+    for run, places in enumerate(shown):
+        for k, positions in enumerate(places):
+            apart = minimum_image(ensemble.thermal[run, k] - positions, ensemble.box)
+            np.testing.assert_allclose(apart, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("T", "meant"),
+    [(0.09999999999999998, 0.1), (0.050000000000000044, 0.05), (1 / 3, 1 / 3), (0.4342944819, 0.4342944819)],
+)
+def test_a_temperature_is_the_decimal_number_that_it_was(T: float, meant: float) -> None:
+    assert imported._meant(T) == meant
+
+
+def test_temperatures_of_a_slow_ramp_stay_apart() -> None:
+    T = [2 - 1.95e-5 * k for k in range(5)]
+    assert imported._one_for_equals(T) == dict(zip(T, T, strict=True))
+    assert imported._one_for_equals([0.1, 0.2, 0.10000000149011612]) == {0.1: 0.1, 0.2: 0.2, 0.10000000149011612: 0.1}
 
 
 def test_one_damaged_file_and_nothing_is_imported(folder: Path, tmp_path: Path) -> None:

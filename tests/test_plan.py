@@ -1,9 +1,11 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from vitrify.classify import trainings
 from vitrify.dataset import split_runs
 from vitrify.protocols import PROTOCOLS
 from vitrify.settings import Study, from_toml
-from vitrify.simulate import Simulate
+from vitrify.simulate import Simulate, records
 
 _FILE = Path(__file__).parent / "tiny.toml"
 TINY = from_toml(_FILE)
@@ -113,6 +115,69 @@ def test_the_bath_is_integrated_exactly(protocol: dict[str, Any], kept: int) -> 
     assert _core_s(planned, "cooling") == pytest.approx(cooling, rel=1e-12)
     assert _core_s(planned, "minimising") == pytest.approx(minimising, rel=1e-12)
     assert _core_s(planned, "writing") == pytest.approx(0.3 + 0.01 * (bath.n_frames - kept), rel=1e-12)
+
+
+def test_on_a_loaded_machine_core_hours_stay_and_the_wall_time_widens(tmp_path: Path) -> None:
+    """A worker had a processor for a fifth of the time when it simulated, for half of it when it trained."""
+    everything = calibrate.left(TINY, tmp_path / "out")
+    alone = _calibration()
+    busy = _calibration(
+        simulating=calibrate.Clock(wall_s=5.0, processor_s=1.0), learning=calibrate.Clock(wall_s=3.0, processor_s=1.5)
+    )
+    free, loaded = (_estimate(TINY, everything, c) for c in (alone, busy))
+    for name in ("cooling", "minimising", "writing"):
+        assert _core_s(loaded, name) == pytest.approx(_core_s(free, name))
+        assert _wall_s(loaded, name) == pytest.approx(5 * _wall_s(free, name))
+    for name in ("learning", "report"):
+        assert _core_s(loaded, name) == pytest.approx(_core_s(free, name))
+        assert _wall_s(loaded, name) == pytest.approx(2 * _wall_s(free, name))
+    assert _core_s(loaded, "starting") == pytest.approx(_core_s(free, "starting") / 2)  # of the wall clock
+    assert _wall_s(loaded, "starting") == pytest.approx(_wall_s(free, "starting"))
+    cooling = loaded.stages["cooling"]
+    assert cooling is not None
+    assert cooling.wall_s.low == pytest.approx(_wall_s(free, "cooling"))
+    assert cooling.wall_s.high == pytest.approx(5 * _wall_s(free, "cooling"))
+    assert cooling.core_h.low == pytest.approx(cooling.core_h.high)
+    said = [note for note in loaded.notes if "other work shares the processors" in note]
+    assert [note.partition("each gave")[0].split(": ")[1] for note in said] == [
+        "while the workers simulated, 5.0 s of wall time ",
+        "while the workers trained, 3.0 s of wall time ",
+    ]
+    assert "1.5 s of processor time" in said[1]
+    assert not [note for note in free.notes if "other work" in note]
+    barely = _calibration(simulating=calibrate.Clock(wall_s=1.15, processor_s=1.0))
+    assert not [note for note in _estimate(TINY, everything, barely).notes if "other work" in note]
+
+
+def test_seconds_of_a_record_are_those_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10 s, 2 were the process's own; then of 4 s all."""
+    clocks = SimpleNamespace(perf_counter=iter([0.0, 10.0, 20.0, 24.0, 30.0]).__next__,
+                             process_time=iter([0.0, 2.0, 5.0, 9.0, 9.5]).__next__)  # fmt: skip
+    frame = next(records(TINY.simulate, seed=1, run=0))
+    taken = iter([[replace(frame, simulate_s=7.0, minimise_s=3.0)], [replace(frame, simulate_s=3.0, minimise_s=1.0)]])
+    monkeypatch.setattr(calibrate, "time", clocks)
+    one, two = calibrate._by_processor(taken)
+    assert (one[0].simulate_s, one[0].minimise_s) == pytest.approx((1.4, 0.6))
+    assert (two[0].simulate_s, two[0].minimise_s) == pytest.approx((3.0, 1.0))
+
+
+def test_a_calibration_counts_the_processor_and_not_who_else_uses_it(
+    brief: pytest.MonkeyPatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wall clock that goes twenty times too fast changes the shares alone."""
+    runs = _only({0: 0})
+    asked: dict[str, Any] = {"n_workers": 1, "progress": lambda *_: None}
+    plain = calibrate.calibrate(TINY, runs, tmp_path / "one", **asked)
+    fast = SimpleNamespace(
+        perf_counter=lambda: 20 * time.perf_counter(), process_time=time.process_time, time=time.time
+    )
+    monkeypatch.setattr(calibrate, "time", fast)
+    monkeypatch.setattr("vitrify.simulate.time", fast)
+    loaded = calibrate.calibrate(TINY, runs, tmp_path / "two", **asked)
+    assert loaded[0].simulating.share < 0.06
+    ours, theirs = (np.mean([c.engine.step_s for c in found]) for found in (loaded, plain))
+    assert 0.2 < ours / theirs < 5
+    assert any("other work shares" in note for note in _estimate(TINY, runs, *loaded).notes)
 
 
 def test_the_fast_cooling_of_equal_energy_is_counted(tmp_path: Path) -> None:
@@ -336,6 +401,7 @@ def test_a_batch_is_calibrated_whole(brief: pytest.MonkeyPatch, tmp_path: Path) 
     """Six runs one after the other take six times as long as one, and begin six times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vitrify.simulate._device", lambda _name: OneByOne())
+        patch.setattr(calibrate, "_by_processor", iter)  # a device is timed by the wall clock, and so is the run alone
         one, six = (
             calibrate._simulate(
                 calibrate._Simulating(

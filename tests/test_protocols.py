@@ -19,10 +19,22 @@ def test_evenly_recorded_cooling_is_one_leg_a_record_to_the_last_bit(n_frames: i
     """Runs made before there were other protocols are continued: not a bit of a temperature may change."""
     bath = Cool(T_start=2.0, T_end=0.05, n_steps=20 * blocks * n_frames, n_frames=n_frames).bath()
     T = [2.0 - (2.0 - 0.05) * k / n_frames for k in range(n_frames + 1)]
-    assert [bath.T(k) for k in range(n_frames + 1)] == T
+    assert [bath.T(k) for k in range(n_frames + 1)] == [*T[:-1], 0.05]  # what is recorded, not what is done
     for k in range(1, n_frames + 1):
         (leg,) = bath.between(k)
         assert (leg.n_steps, leg.T_from, leg.T_to, leg.pressure) == (20 * blocks, T[k - 1], T[k], None)
+
+
+@pytest.mark.parametrize("T_start", [2.0, 1.5, 1.0, 0.7])
+@pytest.mark.parametrize("T_end", [0.05, 0.1, 0.2, 0.3, 0.01])
+@pytest.mark.parametrize("n_frames", [7, 12, 50, 200])
+def test_the_end_of_a_ramp_is_its_end_to_the_bit(T_start: float, T_end: float, n_frames: int) -> None:
+    bath = Cool(T_start=T_start, T_end=T_end, n_steps=20 * n_frames, n_frames=n_frames).bath()
+    assert bath.T(n_frames) == T_end
+    assert bath.T(0) == T_start
+    assert bath.T(n_frames - 1) == bath.between(n_frames)[0].T_from  # and no other record has another temperature
+    cycle = Cycle(T_high=T_start, T_low=T_end, n_cycles=2, n_steps=20 * n_frames, n_frames=4 * n_frames).bath()
+    assert [cycle.T(k * n_frames) for k in range(5)] == [T_start, T_end, T_start, T_end, T_start]
 
 
 def test_a_quench_jumps_and_a_hold_stays() -> None:

@@ -2,10 +2,14 @@
 
 Every worker at once cools a few systems of the study's mixture and size down a short ladder of temperatures and writes
 them; then every worker trains each network for a few steps, fits each baseline and draws a figure. What processes that
-share memory and cooling cost each other is thereby in the times, which are wall times.
+share memory and cooling cost each other is thereby in the times.
+
+The times are those for which a worker had a processor, so that other work on the machine does not count; its
+:class:`Clock` says how much longer the wall clock went. What LAMMPS or a card does is not seen by the processor's clock
+of a worker, and is timed by the wall clock.
 """
 
-__all__ = ["MOST_PARTICLES", "Calibration", "Engine", "Left", "Network", "calibrate", "existing", "left"]
+__all__ = ["MOST_PARTICLES", "Calibration", "Clock", "Engine", "Left", "Network", "calibrate", "existing", "left"]
 
 import itertools
 import tempfile
@@ -43,8 +47,24 @@ _POSITION_BYTES = 2 * 3 * 4  # of a particle in a record: two trajectories, thre
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Clock:
+    """What the wall clock and the processor's clock of one worker said of the same work, in seconds."""
+
+    wall_s: float
+    processor_s: float
+
+    @property
+    def share(self) -> float:
+        """Part of the time for which the worker had a processor."""
+        return min(1.0, max(self.processor_s, 1e-9) / max(self.wall_s, 1e-9))
+
+
+_ALONE = Clock(wall_s=0.0, processor_s=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """Wall seconds of one worker that simulates: a run at a time, or a batch of them on a device.
+    """Seconds of one worker that simulates: a run at a time, or a batch of them on a device.
 
     Args:
         T: Temperatures of the ladder, increasing.
@@ -65,7 +85,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """Wall seconds of one worker that trains a network.
+    """Seconds of one worker that trains a network.
 
     Args:
         begin_s: Of the inputs that are kept, per training configuration.
@@ -92,7 +112,10 @@ class Calibration:
         score_s: Of one score with its interval.
         figure_s: Of one learning curve.
         figure_bytes: On disk, of one learning curve, its share of the page included.
-        start_s: Until the workers of ``simulate``, ``learn`` and ``report`` were at work, and from their end on.
+        start_s: Until the workers of ``simulate``, ``learn`` and ``report`` were at work, and from their end on: by the
+            wall clock.
+        simulating: Both clocks while it simulated.
+        learning: Both clocks while it trained, fitted and drew.
     """
 
     engine: Engine
@@ -105,6 +128,8 @@ class Calibration:
     figure_s: float
     figure_bytes: float
     start_s: Mapping[str, float]
+    simulating: Clock = _ALONE
+    learning: Clock = _ALONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +194,7 @@ class _Simulated:
 
     at_work: float
     ended: float
+    clock: Clock
     engines: tuple[Engine, ...]
     run_bytes: float
     positions: np.ndarray
@@ -192,6 +218,7 @@ class _Learnt:
     entered: float
     at_work: float
     ended: float
+    clock: Clock
     report_s: float
     networks: dict[str, Network]
     features_s: dict[str, float]
@@ -300,7 +327,9 @@ def _joined(
         score_s=learnt.score_s,
         figure_s=learnt.figure_s,
         figure_bytes=learnt.figure_bytes,
-        start_s=start_s | {"report": start_s["report"] + learnt.report_s},
+        start_s=start_s | {"report": start_s["report"] + learnt.report_s / learnt.clock.share},
+        simulating=cooled.clock,
+        learning=learnt.clock,
     )
 
 
@@ -311,7 +340,8 @@ def _simulate(job: _Simulating, tick: parallel.Tick) -> _Simulated:
     short = _at(settings, [(bath.T_start, 2 * EVERY)] * 3, [2 * EVERY * i for i in (1, 2, 3)])
     *_, (weighed, *_) = _records(short, job.seed, fresh)  # compiles, loads and warms
     run_bytes = _run_bytes(settings, weighed, job)  # and so does this
-    at_work = time.time()
+    at_work, began = time.time(), _now()
+    by_wall = settings.device != "cpu" or settings.engine != "vitrify"
     first, *_, last = _records(short, job.seed, fresh)
     after: dict[int, Reached | None] = {
         job.worker * BATCH + i: (0, last[i % len(last)].state) for i in range(job.n_together)
@@ -320,26 +350,28 @@ def _simulate(job: _Simulating, tick: parallel.Tick) -> _Simulated:
         *_, last = _records(short, job.seed, after)
     step_s, minimise_s = _seconds(last, "simulate_s") / (2 * EVERY), _seconds(last, "minimise_s")
     begin_s = max(0.0, _seconds(first, "simulate_s") / len(first) - 2 * EVERY * step_s / job.n_together)
+    begin_s *= 1.0 if by_wall else _since(began).share
     tick(1)
     ladder, n_held, rungs = _ladder(settings, step_s, minimise_s, job.seconds)
     held: dict[float, list[list[Frame]]] = {}
     with ExitStack() as opened:
-        began, written_s = time.perf_counter(), 0.0
+        before, written_s = time.process_time(), 0.0
         folders = [
             opened.enter_context(store.RunFolder(job.folder / "data", ladder, seed=job.seed, run=run))
             for run in list(after)[:4]
         ]
-        kept_s = time.perf_counter() - began
-        for frames in _records(ladder, job.seed, after):
-            began = time.perf_counter()
+        kept_s = time.process_time() - before
+        taken = _records(ladder, job.seed, after)
+        for frames in taken if by_wall else _by_processor(taken):
+            before = time.process_time()
             for folder, frame in zip(folders, frames, strict=False):
                 folder.append(frame)
-            written_s += time.perf_counter() - began
+            written_s += time.process_time() - before
             held.setdefault(rungs[frames[0].k - 1], []).append(frames)
-        began = time.perf_counter()
+        before = time.process_time()
         for folder in folders:
             folder.finish()
-        kept_s += time.perf_counter() - began
+        kept_s += time.process_time() - before
     T = np.array(sorted(held))
     # the first record of a rung ends its approach; the others are taken in turn by two measurements
     halves = [{rung: held[rung][1 + half :: 2] for rung in T} for half in (0, 1)]
@@ -359,10 +391,12 @@ def _simulate(job: _Simulating, tick: parallel.Tick) -> _Simulated:
         for half in halves
     ]
     hot, cold = (dynamics.configuration(held[rung][-1][0].state).positions for rung in (T[-1], T[0]))
+    clock = _ALONE if by_wall else _since(began)
     tick(1)
     return _Simulated(
         at_work=at_work,
         ended=time.time(),
+        clock=clock,
         engines=tuple(engines),
         run_bytes=run_bytes,
         positions=np.stack([hot, cold]).astype(np.float32),
@@ -376,6 +410,29 @@ def _records(settings: Simulate, seed: int, after: Mapping[int, Reached | None])
         yield from ([frame] for frame in records(settings, seed=seed, run=run, after=last))
     else:
         yield from (list(frames.values()) for frames in records_together(settings, seed=seed, after=after))
+
+
+def _now() -> tuple[float, float]:
+    """Return the wall clock and the processor's clock."""
+    return time.perf_counter(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> Clock:
+    wall_s, processor_s = _now()
+    return Clock(wall_s=wall_s - began[0], processor_s=processor_s - began[1])
+
+
+def _by_processor(taken: Iterator[list[Frame]]) -> Iterator[list[Frame]]:
+    """Yield records whose seconds are those for which this process had a processor."""
+    while True:
+        began = _now()
+        frames = next(taken, None)
+        if frames is None:
+            return
+        share = _since(began).share
+        yield [
+            replace(frame, simulate_s=frame.simulate_s * share, minimise_s=frame.minimise_s * share) for frame in frames
+        ]
 
 
 def _seconds(frames: Sequence[Frame], name: str) -> float:
@@ -474,7 +531,7 @@ def _learn(job: _Learning, tick: parallel.Tick) -> _Learnt:
     fitted = list({one.name: None for one in todo if one.model is None})
     for name in fitted:
         _baseline(name, train_data, 4)
-    at_work = time.time()
+    at_work, began = time.time(), _now()
     networks = {
         name: _network(model, train_data, validation_data, study, second_s[name], job.folder / name)
         for name, model in wanted.items()
@@ -484,16 +541,18 @@ def _learn(job: _Learning, tick: parallel.Tick) -> _Learnt:
         features_s[name], fit_s[name] = _baseline(name, train_data, n_train)
     rng = stream(study.seed, "plan", str(job.worker))
     n_test = 2 * len(runs.test)
-    at = [time.perf_counter()]
+    at = [time.process_time()]
     for _ in range(4):  # the first warms
         scores.score(rng.normal(size=n_test), np.arange(n_test) % 2, np.arange(n_test) // 2)
-        at.append(time.perf_counter())
+        at.append(time.process_time())
     report_s, figure_s, figure_bytes = _figure(study, job.folder / "figures") if job.remaining.report else (0.0,) * 3
+    clock = _since(began)
     tick(1)
     return _Learnt(
         entered=entered,
         at_work=at_work,
         ended=time.time(),
+        clock=clock,
         report_s=report_s,
         networks=networks,
         features_s=features_s,
@@ -525,7 +584,7 @@ def _trained(
 ) -> list[float]:
     """Train for so many steps and one evaluation; return when it began and when each step had ended."""
     settings = study.classify.train.model_copy(update={"n_steps": n_steps, "evaluate_every": n_steps, "enough": 0.0})
-    at = [time.perf_counter()]
+    at = [time.process_time()]
     learn.train(
         model,
         train_data,
@@ -533,7 +592,7 @@ def _trained(
         settings,
         seed=study.seed,
         checkpoints=store.Checkpoints(folder),
-        progress=lambda _done, _total: at.append(time.perf_counter()),
+        progress=lambda _done, _total: at.append(time.process_time()),
     )
     return at
 
@@ -557,16 +616,16 @@ def _network(
 def _baseline(name: str, data: Labelled, n_train: int) -> tuple[float, float]:
     """Return the seconds of the features of one configuration, and of one fit."""
     few = data.take(np.arange(len(data.label)) < min(8, n_train))
-    began = time.perf_counter()
+    began = time.process_time()
     features = baselines.BASELINES[name](few)
-    features_s = (time.perf_counter() - began) / len(few.label)
+    features_s = (time.process_time() - began) / len(few.label)
     n = min(n_train, 512)
     rng = np.random.default_rng(n)
     scattered = features[np.arange(n) % len(features)] + 0.1 * rng.normal(size=(n, features.shape[1]))
     label = np.arange(n) % 2
-    began = time.perf_counter()
+    began = time.process_time()
     baselines.fit(scattered, label, scattered[: n // 2], label[: n // 2])
-    return features_s, (time.perf_counter() - began) * n_train / n
+    return features_s, (time.process_time() - began) * n_train / n
 
 
 def _figure(study: Study, folder: Path) -> tuple[float, float, float]:
@@ -576,11 +635,11 @@ def _figure(study: Study, folder: Path) -> tuple[float, float, float]:
     columns = ("samples", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
     history = {name: np.linspace(0, 1, n).tolist() for name in columns}
     folder.mkdir(parents=True)
-    at = [time.perf_counter()]
+    at = [time.process_time()]
     for name in ("first", "second"):
         drawn = figures.learning_curves({"history": history, "caption": "calibration"})
         report.save(drawn, folder, name, history)
-        at.append(time.perf_counter())
+        at.append(time.process_time())
     in_page = (folder / "second.svg").stat().st_size * 4 / 3
     first_s, figure_s = np.diff(at).tolist()
     return max(0.0, first_s - figure_s), figure_s, _bytes(folder) / 2 + in_page

@@ -33,8 +33,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numba.core import config
 
-from vitrify import dynamics
-from vitrify.dynamics import DESCENT, Fire, Minimum, State, thermostat
+from vitrify import dynamics, stability
+from vitrify.dynamics import DESCENT, Fire, Minimum, State, hottest, thermostat
 from vitrify.potentials import Mixture
 
 try:
@@ -120,7 +120,7 @@ def advance(
         RuntimeError: There is no card.
         TypeError: The mixture is not a binary Lennard-Jones one.
         ValueError: The systems differ or do not fit a block, or a number is impossible.
-        FloatingPointError: A system has blown up.
+        stability.BlownUpError: A system has left its bath.
     """
     check_available()
     if len(rngs) != len(states):
@@ -133,23 +133,31 @@ def advance(
     ]
     bath, memory = drawn[0][:2]
     noise, chi2 = (np.stack([one[part] for one in drawn]) for part in (2, 3))
+    n_free = states[0].n_free
+    allowed = [stability.ceiling(bath, hot=hottest(state, T_from), n_free=n_free, memory=memory) for state in states]
+    most = np.stack([row for row, _ in allowed]) * n_free / 2
+
+    def watched(b: int, row: np.ndarray) -> stability.Watch:
+        watch, hot = states[b].watch, allowed[b][1]
+        return watch.after(row, most[b], bath=bath, dt=dt, every=every, n_free=n_free, hot=hot, system=b)
+
     at_once = max(1, _PARTICLE_STEPS // (len(states[0].positions) * every))
 
     def run(batch: "_Batch") -> list[State] | None:
         step = np.float32(0.5 * dt), np.float32(dt), np.float32(dt * batch.units)
+        seen = cuda.to_device(np.zeros((len(states), 5)))
         for first in range(0, bath.size, at_once):
             part = slice(first, first + at_once)
-            tables = [cuda.to_device(np.ascontiguousarray(table[..., part])) for table in (bath, noise, chi2)]
-            if not batch.launch(_advance, *step, every, memory, *tables):
+            tables = [cuda.to_device(np.ascontiguousarray(table[..., part])) for table in (bath, noise, chi2, most)]
+            if not batch.launch(_advance, *step, every, memory, *tables, seen):
                 return None
-        return batch.states()
+            rows = seen.copy_to_host()
+            for b, row in enumerate(rows):
+                if row[1] < min(first + at_once, bath.size) or not row[2] <= most[b, int(row[1]) - 1]:
+                    watched(b, row)  # raises: do not go on with the others
+        return [replace(state, watch=watched(b, rows[b])) for b, state in enumerate(batch.states())]
 
-    after = _with_room(states, threads, run)
-    if bad := [b for b, state in enumerate(after) if not np.isfinite(state.velocities).all()]:
-        raise FloatingPointError(
-            f"velocities of system {bad[0]} are not finite after {n_steps} steps of dt = {dt}: use a smaller dt"
-        )
-    return after
+    return _with_room(states, threads, run)
 
 
 def minimise(states: Sequence[State], fire: Fire, *, threads: int = 512) -> list[Minimum]:
@@ -570,28 +578,37 @@ def _largest(s, value):
 
 @_device
 def _thermostat(s, half, T, c, R, S):
-    """End the last step of a block, and multiply the velocities by the factor of the Bussi thermostat."""
-    kinetic = 0.0
+    """End the last step of a block, and multiply the velocities by the factor of the Bussi thermostat.
+
+    Return, to all threads, the kinetic energy before and after, and the squared force.
+    """
+    kinetic, squared = 0.0, 0.0
     for i in range(s.lane, s.members.size, s.threads):
         for axis in range(len(s.axes)):
             u = s.velocities[axis, i] + half * s.forces[axis, i]
             s.velocities[axis, i] = u
             kinetic += 0.5 * np.float64(u) * np.float64(u)
-    s.scratch[s.lane] = kinetic
-    _sum(s, 1)
-    ratio = 0.5 * T / s.scratch[0]
+            squared += np.float64(s.forces[axis, i]) * np.float64(s.forces[axis, i])
+    s.scratch[s.lane], s.scratch[s.threads + s.lane] = kinetic, squared
+    _sum(s, 2)
+    kinetic, squared = s.scratch[0], s.scratch[s.threads]
+    ratio = 0.5 * T / kinetic
     scale = np.float32(math.sqrt(c + ratio * (1 - c) * (R * R + S) + 2 * R * math.sqrt(c * (1 - c) * ratio)))
     for i in range(s.lane, s.members.size, s.threads):
         for axis in range(len(s.axes)):
             s.velocities[axis, i] *= scale
+    return kinetic, kinetic * np.float64(scale) * np.float64(scale), squared
 
 
 @_kernel
 def _advance(
     axes, n_A, cells, pairs, cutoff2, limit2, positions, velocities, forces, reference, neighbours, lines, row_end,
-    unsorted, outcome, half, full, drift, every, memory, bath, noise, chi2,
+    unsorted, outcome, half, full, drift, every, memory, bath, noise, chi2, most, seen,
 ):  # fmt: skip
-    """Advance each system by as many blocks of steps as ``bath`` is long; see :func:`vitrify.kernels.integrate`."""
+    """Advance each system by as many blocks of steps as ``bath`` is long; see :func:`vitrify.kernels.integrate`.
+
+    ``most`` has a row for each system; what is ``seen`` is added to.
+    """
     b = cuda.blockIdx.x
     s = _open(
         axes,
@@ -617,7 +634,17 @@ def _advance(
             break
         ends, block = step % every == 0, step // every
         if ends and step > 0:
-            _thermostat(s, half, bath[block - 1], memory, noise[b, block - 1], chi2[b, block - 1])
+            before, after, squared = _thermostat(
+                s, half, bath[block - 1], memory, noise[b, block - 1], chi2[b, block - 1]
+            )
+            if s.lane == 0:
+                seen[b, 0] += after - before
+                seen[b, 1] += 1
+                seen[b, 2] = before
+                seen[b, 3] += squared / before
+                seen[b, 4] += (squared / before) ** 2
+            if not before <= most[b, block - 1]:
+                break
         if step < n_steps:
             too_old = _kick_drift(s, half if ends else full, drift)
     _close(s, positions)

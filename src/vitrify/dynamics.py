@@ -16,6 +16,7 @@ __all__ = [
     "energies",
     "fixed_point",
     "forces",
+    "hottest",
     "minimise",
     "shuffled_lattice",
     "start",
@@ -29,6 +30,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from vitrify import stability
 from vitrify.material import Material
 from vitrify.potentials import Energies, Liquid, Mixture
 from vitrify.system import Configuration
@@ -46,12 +48,14 @@ class State:
         edge: Box edge along x, in sigma_AA.
         positions: Fixed point, each box edge being 2**32 units.
         velocities: In sigma_AA per unit time.
+        watch: What is known of the run that led to it, to see that it follows its bath.
     """
 
     mixture: Liquid | Material
     edge: float
     positions: Int32[np.ndarray, "n d"]
     velocities: Float32[np.ndarray, "n d"]
+    watch: stability.Watch = stability.UNWATCHED
 
     @property
     def box(self) -> Float[np.ndarray, " d"]:
@@ -59,9 +63,19 @@ class State:
         return self.edge * self.mixture.shape
 
     @property
+    def n_free(self) -> int:
+        """Degrees of freedom of the velocities, d(N - 1)."""
+        n, d = self.velocities.shape
+        return int(d * (n - 1))
+
+    @property
     def temperature(self) -> float:
         """Kinetic temperature, with d(N - 1) degrees of freedom."""
-        return float((self.velocities.astype(float) ** 2).sum() / (self.velocities.size - self.velocities.shape[1]))
+        return float((self.velocities.astype(float) ** 2).sum() / self.n_free)
+
+    def conserved(self, energies: Energies) -> float:
+        """Return the energy that exact dynamics conserves, from the state's own energies, in epsilon_AA."""
+        return self.temperature * self.n_free / 2 + energies.shifted * len(self.positions) - self.watch.work
 
 
 class Fire(BaseModel):
@@ -164,21 +178,35 @@ def advance(
 
     Raises:
         ValueError: ``n_steps`` is not a multiple of ``every``, or the box is too small.
-        FloatingPointError: The system has blown up.
+        stability.BlownUpError: The kinetic temperature has left the bath's.
     """
     bath, memory, noise, chi2 = thermostat(
         state, n_steps=n_steps, dt=dt, T_from=T_from, T_to=T_to, tau=tau, every=every, rng=rng
     )
+    n_free = state.n_free
+    allowed, hot = stability.ceiling(bath, hot=hottest(state, T_from), n_free=n_free, memory=memory)
+    most = allowed * n_free / 2
+    seen = np.zeros(5)
 
     def run(work: "_Work") -> int:
-        lists = work.lists
-        return int(work.kernels.integrate(*work.system, lists, work.limit2, dt, every, bath, memory, noise, chi2))
+        seen[:] = 0
+        return int(
+            work.kernels.integrate(
+                *work.system, work.lists, work.limit2, dt, every, bath, memory, noise, chi2, most, seen
+            )
+        )
 
     work, _ = _with_room(state, _skin(max(T_from, T_to)), run)
     after = work.state()
-    if not np.isfinite(after.velocities).all():
-        raise FloatingPointError(f"velocities are not finite after {n_steps} steps of dt = {dt}: use a smaller dt")
-    return after
+    if not n_steps:
+        return after
+    watch = state.watch.after(seen, most, bath=bath, dt=dt, every=every, n_free=n_free, hot=hot)
+    return replace(after, watch=watch)
+
+
+def hottest(state: State, T: float) -> float:
+    """Return the temperature that a state may have in a bath at ``T``: it may come from a hotter one."""
+    return max(T, state.watch.hot, state.temperature)
 
 
 def thermostat(
@@ -209,8 +237,7 @@ def thermostat(
     n_actions = n_steps // every
     bath = T_from + (T_to - T_from) * np.arange(1, n_actions + 1) / max(n_actions, 1)
     memory = 1.0 if tau is None else float(np.exp(-every * dt / tau))
-    free = state.mixture.dimension * (len(state.positions) - 1)
-    return bath, memory, rng.standard_normal(n_actions), rng.chisquare(free - 1, n_actions)
+    return bath, memory, rng.standard_normal(n_actions), rng.chisquare(state.n_free - 1, n_actions)
 
 
 def minimise(state: State, fire: Fire) -> Minimum:

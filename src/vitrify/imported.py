@@ -2,9 +2,11 @@
 
 Each file is of one run. Its frames have one temperature, given by the user or by the path, or each the one that the
 file says. A record is a temperature: record 1 is the hottest, and frames of equal temperature follow each other as in
-their file. All runs must have all records. The particles interact by a mixture of :mod:`vitrify.potentials`, by which
-energies and inherent structures are computed; or they are a material of the user's own, of which the files say the
-species, their numbers and the shape of the box, and which has energies only where the user names a pair style.
+their file. Temperatures that differ by rounding are equal. All runs must have all records.
+
+The particles interact by a mixture of :mod:`vitrify.potentials`, by which energies and inherent structures are
+computed; or they are a material of the user's own, of which the files say the species, their numbers and the shape of
+the box, and which has energies only where the user names a pair style.
 
 All records have one box; or each its own, of one shape, as at a held pressure. Energies and inherent structures are
 then those in a record's own box, and positions are scaled to the mean box, in which the density is not seen.
@@ -31,7 +33,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
@@ -63,6 +65,8 @@ UNITS = {
 }
 """Boltzmann's constant in the unit of energy per kelvin of LAMMPS's unit styles; 1 where T is in that unit."""
 
+_ROUNDING = 1e-13  # relative difference that double precision leaves after some arithmetic
+_SINGLE = 2e-7  # ... and single precision between two roundings of one number
 _EDGES = 1e-5  # relative difference of boxes that are one: what six digits in a file leave
 _APART = (0.6, 1.8)  # mean distance of neighbours, in sigma_AA, that the networks' defaults are made for
 _N_SHELL_RUNS = 16  # runs whose coldest records say where the shells are
@@ -346,7 +350,24 @@ def _temperature(snapshot: Snapshot, source: Source, units: Units) -> float:
         said = snapshot.attributes[keys[0]] if keys else None
     if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < np.inf:
         raise BadTrajectoryError(f"{_place(snapshot)}: no temperature is given, none in the path or the file: say --T")
-    return units.reduced(said)
+    return _meant(units.reduced(said))
+
+
+def _meant(T: float) -> float:
+    """Return the decimal number that a temperature was before rounding: the end of a ramp is computed, and then 0.1."""
+    short = float(f"{T:.12g}")
+    return short if abs(short - T) <= _ROUNDING * T else T
+
+
+def _one_for_equals(temperatures: Iterable[float]) -> dict[float, float]:
+    """Return, for each temperature, the shortest number among those that differ from it by their rounding alone."""
+    groups: list[list[float]] = []
+    for T in sorted(set(temperatures)):
+        if groups and T - groups[-1][0] <= _SINGLE * T:
+            groups[-1].append(T)
+        else:
+            groups.append([T])
+    return {T: min(group, key=lambda one: len(repr(one))) for group in groups for T in group}
 
 
 def _place(snapshot: Snapshot) -> str:
@@ -432,7 +453,9 @@ def _stage(sources: Sequence[Source], choice: Choice, staged: Path, progress: Pr
     progress("frames read", n_read, n_read)
     natural = sorted(runs, key=lambda run: [(len(part), part) if part.isdecimal() else (0, part)
                                             for part in re.split(r"(\d+)", run)])  # fmt: skip
-    return {run: sorted(runs[run], key=lambda record: -record.T) for run in natural}
+    one = _one_for_equals(record.T for records in runs.values() for record in records)
+    found = {run: [replace(record, T=one[record.T]) for record in runs[run]] for run in natural}
+    return {run: sorted(records, key=lambda record: -record.T) for run, records in found.items()}  # equals stay in turn
 
 
 def _check_labels(sources: Sequence[Source]) -> None:

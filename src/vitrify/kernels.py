@@ -535,7 +535,24 @@ def energy(edges, positions, n, n_A, pairs, lists):
 
 @numba.njit(**_OPTIONS)
 def integrate(
-    edges, positions, velocities, forces, n, n_A, grid, pairs, lists, limit2, dt, every, bath, c, noise, chi2
+    edges,
+    positions,
+    velocities,
+    forces,
+    n,
+    n_A,
+    grid,
+    pairs,
+    lists,
+    limit2,
+    dt,
+    every,
+    bath,
+    c,
+    noise,
+    chi2,
+    most,
+    seen,
 ):
     r"""Advance by velocity Verlet, with a Bussi thermostat after every ``every`` steps; return the list builds, or -1.
 
@@ -556,6 +573,9 @@ def integrate(
         bath: Temperature of the bath at the end of each block.
         c: Memory of the kinetic energy over one block; 1 conserves the energy.
         noise, chi2: R and S of each block.
+        most: Kinetic energy at the end of each block beyond which it stops there.
+        seen: Written: the energy that the thermostat has put in, the blocks done, the kinetic energy after them, and
+            the sums over the blocks of the squared force over the kinetic energy and of its square.
 
     References:
         Bussi, Donadio & Parrinello, 2007, doi:10.1063/1.2408420
@@ -583,11 +603,20 @@ def integrate(
         for k in range(words):
             flat_v[k] += half * flat_f[k]
             kinetic += 0.5 * flat_v[k] * flat_v[k]
+        seen[1], seen[2] = block + 1, kinetic
+        if not kinetic <= most[block]:
+            break
+        squared = 0.0
+        for k in range(words):
+            squared += flat_f[k] * flat_f[k]
+        seen[3] += squared / kinetic
+        seen[4] += (squared / kinetic) ** 2
         ratio = 0.5 * bath[block] / kinetic
         square = c + ratio * (1 - c) * (noise[block] ** 2 + chi2[block])
         scale = np.float32(np.sqrt(square + 2 * noise[block] * np.sqrt(c * (1 - c) * ratio)))
         for k in range(words):
             flat_v[k] *= scale
+        seen[0] += kinetic * (np.float64(scale) * np.float64(scale) - 1)
     return builds
 
 

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 import atexit
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -40,16 +41,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from vitrify import potentials
-from vitrify.dynamics import Fire, Minimum, State, configuration, fixed_point, shuffled_lattice
+from vitrify import potentials, stability
+from vitrify.dynamics import Fire, Minimum, State, configuration, fixed_point, hottest, shuffled_lattice
 from vitrify.material import Material
-from vitrify.potentials import Energies, Liquid, StillingerWeber
+from vitrify.potentials import Energies, Liquid, Mixture, StillingerWeber
+from vitrify.stability import BlownUpError
 from vitrify.system import Configuration
 
 _HEAD = """units lj
@@ -64,6 +67,9 @@ thermo_modify lost error
 """
 _FLAT = {2: "fix flat all enforce2d\n", 3: ""}
 _WRITE = "write_dump all custom end.txt id xs ys zs vx vy vz modify sort id format float %.17g\n"
+_SEEN = """compute f2 all reduce sumsq fx fy fz
+fix seen all ave/time {every} 1 {every} c_thermo_temp {squared} file seen.txt format " %.17g"
+"""
 _LARGEST_SEED = 900_000_000
 _PRESSURE_TIME = 10.0
 """Time constant of the barostat in those of the thermostat."""
@@ -117,7 +123,7 @@ def advance(
 
     Raises:
         ValueError: ``n_steps`` is not a multiple of ``every``, or a pressure is asked for without a thermostat.
-        FloatingPointError: The system has blown up.
+        stability.BlownUpError: The system has left its bath.
         FileNotFoundError: LAMMPS is not installed.
         RuntimeError: LAMMPS has failed otherwise.
     """
@@ -125,15 +131,41 @@ def advance(
         raise ValueError(f"n_steps must be a multiple of every = {every}; got {n_steps}")
     if pressure is not None and tau is None:
         raise ValueError(f"pressure needs a thermostat, whose time constant sets its own; got pressure = {pressure}")
-    seed = int(rng.integers(1, _LARGEST_SEED))
-    commands = f"fix move all nve\n{_FLAT[state.mixture.dimension]}"
+    seed, d = int(rng.integers(1, _LARGEST_SEED)), state.mixture.dimension
+    commands = f"fix move all nve\n{_FLAT[d]}"
     if tau is not None:
         commands += f"fix bath all temp/csvr {T_from:.17g} {T_to:.17g} {tau:.17g} {seed}\n"
     if pressure is not None and tau is not None:
         held = f"{pressure[0]:.17g} {pressure[1]:.17g} {_PRESSURE_TIME * tau:.17g}"
         commands += f"fix piston all press/berendsen iso {held} modulus {_liquid(state).bulk_modulus:.17g}\n"
+    commands += _SEEN.format(every=every, squared=" ".join(f"c_f2[{axis}]" for axis in range(1, d + 1)))
     commands += f"thermo {max(n_steps, 1)}\nrun {n_steps}\n{_WRITE}"
-    return _end(state, commands, dt=dt, n_processes=n_processes)[0]
+    commands += 'print "vitrify: taken out $(f_bath:%.17g)"\n' if tau is not None else ""
+    failure, n_free = None, state.n_free
+    with _folder() as folder:
+        try:
+            after, printed = _end(folder, state, commands, dt=dt, n_processes=n_processes)
+        except FloatingPointError as error:
+            failure = error
+        kinetic, squared = _seen(folder, state, every)
+    if failure is None and (tau is None or not n_steps):
+        return after
+    n_actions, memory = n_steps // every, 1.0 if tau is None else float(np.exp(-every * dt / tau))
+    bath = T_from + (T_to - T_from) * np.arange(1, n_actions + 1) / n_actions
+    allowed, hot = stability.ceiling(bath, hot=hottest(state, T_from), n_free=n_free, memory=memory)
+    most = allowed * n_free / 2
+    too_hot = np.flatnonzero(~(kinetic <= most[: len(kinetic)]))
+    if failure is not None and not len(too_hot):
+        n = len(kinetic)
+        reached = 2 * float(kinetic[-1]) / n_free if n else state.temperature
+        raise BlownUpError(n * every, dt, float(bath[max(n, 1) - 1]), reached, why=f"then {failure}") from failure
+    n = int(too_hot[0]) + 1 if len(too_hot) else n_actions
+    # water's forces are not so steep that its configurations would be much hotter
+    steep = squared[:n] / kinetic[:n] * isinstance(state.mixture, Mixture)
+    taken = re.findall(r"^vitrify: taken out (\S+)$", "" if failure else printed, re.MULTILINE)
+    seen = np.array([-float(taken[0]) if taken else np.nan, n, kinetic[n - 1], steep.sum(), (steep**2).sum()])
+    watch = state.watch.after(seen, most, bath=bath, dt=dt, every=every, n_free=n_free, hot=hot)
+    return replace(after, watch=watch)
 
 
 def minimise(state: State, fire: Fire, *, n_processes: int = 1) -> Minimum:
@@ -160,7 +192,9 @@ def minimise(state: State, fire: Fire, *, n_processes: int = 1) -> Minimum:
         f"{_FLAT[d]}min_style cg\nmin_modify dmax 0.1 norm max\nthermo {evaluations}\n"
         f"minimize 0 {0.9 * largest:.17g} {evaluations} {evaluations}\n{_WRITE}"
     )
-    end, printed = _end(replace(state, velocities=np.zeros_like(state.velocities)), commands, n_processes=n_processes)
+    at_rest = replace(state, velocities=np.zeros_like(state.velocities))
+    with _folder() as folder:
+        end, printed = _end(folder, at_rest, commands, n_processes=n_processes)
     seen = configuration(end)
     left = potentials.forces(seen, _liquid(state))
     rms, max_force = float(np.sqrt((left**2).mean())), float(np.sqrt((left**2).sum(axis=1).max()))
@@ -295,26 +329,24 @@ def _liquid(state: State) -> Liquid:
     return state.mixture
 
 
-def _end(state: State, commands: str, *, dt: float = 0.005, n_processes: int) -> tuple[State, str]:
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder for one script, and remove it."""
+    with tempfile.TemporaryDirectory(prefix="vitrify-lammps-") as name:
+        yield Path(name)
+
+
+def _end(folder: Path, state: State, commands: str, *, dt: float = 0.005, n_processes: int) -> tuple[State, str]:
     """Return the state that ``commands`` write, and what LAMMPS printed."""
     d = state.mixture.dimension
-    with tempfile.TemporaryDirectory(prefix="vitrify-lammps-") as name:
-        folder = Path(name)
-        velocities = state.velocities.astype(float)
-        printed = run(
-            folder,
-            configuration(state),
-            _liquid(state),
-            commands,
-            velocities=velocities,
-            dt=dt,
-            n_processes=n_processes,
-        )
-        lines = (folder / "end.txt").read_text(encoding="utf-8").splitlines()
+    velocities = state.velocities.astype(float)
+    seen, liquid = configuration(state), _liquid(state)
+    printed = run(folder, seen, liquid, commands, velocities=velocities, dt=dt, n_processes=n_processes)
+    lines = (folder / "end.txt").read_text(encoding="utf-8").splitlines()
     lowest, highest = (float(word) for word in lines[5].split())
     table = np.array([line.split() for line in lines[9:]], float)
     if not np.isfinite(table).all():
-        raise FloatingPointError(f"positions and velocities are not all finite; dt = {dt}: use a smaller dt")
+        raise FloatingPointError("positions and velocities are not all finite")
     assert (table[:, 0] == np.arange(1, len(table) + 1)).all()
     after = replace(
         state,
@@ -323,6 +355,15 @@ def _end(state: State, commands: str, *, dt: float = 0.005, n_processes: int) ->
         velocities=np.ascontiguousarray(table[:, 4 : 4 + d], np.float32),
     )
     return after, printed
+
+
+def _seen(folder: Path, state: State, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the kinetic energy and the squared force after every ``every`` steps that LAMMPS has done."""
+    path, width = folder / "seen.txt", 2 + state.mixture.dimension
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [words for line in lines if len(words := line.split()) == width and words[0].isdecimal()]
+    table = np.array([row for row in rows if int(row[0]) >= every], float).reshape(-1, width)
+    return table[:, 1] * state.n_free / 2, table[:, 2:].sum(axis=1)
 
 
 def _potential(folder: Path, mixture: Liquid) -> str:
@@ -350,7 +391,7 @@ def _failure(printed: str, code: int) -> Exception:
         return RuntimeError(f"LAMMPS ended {ended} and did not say why; its last words: {printed.strip()[-200:]!r}")
     words = re.sub(r"\s*\([^()]*\.cpp:\d+\)\s*$", "", said[0])
     if re.search("Lost atoms|[Nn]on-numeric|out of range|Bond atoms missing", words):
-        return FloatingPointError(f"the system has blown up, use a smaller dt; LAMMPS says: {words}")
+        return FloatingPointError(f"the system has blown up, says LAMMPS: {words}")
     return RuntimeError(f"LAMMPS has stopped: {words}")
 
 

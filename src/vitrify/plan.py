@@ -5,7 +5,9 @@ lie on the straight line between them, so that the cost of one run is
 
 .. math:: \sum_{legs} \int \tau_{step}(T(s))\,ds + \sum_k \tau_{minimise}(T_k),
 
-over the steps :math:`s` of the bath and the records :math:`k` that are not yet kept. :func:`estimate` is this sum and
+over the steps :math:`s` of the bath and the records :math:`k` that are not yet kept. These are seconds of a processor.
+The wall clock goes slower by as much as the workers had to share their processors while they measured; its range begins
+where they share them with nobody. :func:`estimate` is this sum and
 nothing else: a pure function of the study, of what is left of it and of what :mod:`vitrify.calibrate` measured.
 """
 
@@ -15,7 +17,7 @@ import heapq
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -23,7 +25,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from vitrify import cuda, learn
-from vitrify.calibrate import MOST_PARTICLES, Calibration, Engine, Left, calibrate, existing, left
+from vitrify.calibrate import MOST_PARTICLES, Calibration, Clock, Engine, Left, calibrate, existing, left
 from vitrify.classify import Training, trainings
 from vitrify.protocols import Bath
 from vitrify.settings import Study, split
@@ -32,6 +34,9 @@ from vitrify.study import BATCH
 
 _EARLY = {"thermal": 0.4, "inherent": 0.9}
 """Part of its steps that a network takes where the classes differ, as quick starts did; unknown for other studies."""
+
+_SHARED = 1.2
+"""Ratio of wall time to processor time in the calibration from which a reader is warned."""
 
 _CURVE, _CLASSIFIERS, _PICTURES = 1.5, (4.5, 2.6, 2.6, 2.6), 1.25
 """Figures of the report, in learning curves: the cooling curve, the scores on and beside it, one input's pictures."""
@@ -143,7 +148,11 @@ def estimate(
     on_card = study.simulate.device == "cuda"
     n = 1 if on_card else n_workers
     early = [_EARLY, dict.fromkeys(_EARLY, 0.0), dict.fromkeys(_EARLY, 1.0)]
-    costs = [[_cost(study, c, remaining, n, n_workers, part) for c in calibrations] for part in early]
+    idle = [_alone(c) for c in calibrations]  # at the least
+    measured = [calibrations, idle, calibrations]
+    costs = [
+        [_cost(study, c, remaining, n, n_workers, part) for c in at] for part, at in zip(early, measured, strict=True)
+    ]
     core, wall = ([[cost[i] for cost in row] for row in costs] for i in range(2))
     names = ("cooling", "minimising", "writing", "learning", "report", "starting")
     stages: dict[str, Stage | None] = {
@@ -176,8 +185,31 @@ def estimate(
         n_runs=n_runs,
         n_trainings=len(remaining.trainings),
         calibration_s=calibration_s,
-        notes=tuple(_notes(study, remaining, has_card=has_card, short=disk > free_bytes)),
+        notes=(
+            *_notes(study, remaining, has_card=has_card, short=disk > free_bytes),
+            *_shared(calibrations),
+        ),
     )
+
+
+def _alone(c: Calibration) -> Calibration:
+    """Return what would have been measured with the processors free."""
+    free = Clock(wall_s=1.0, processor_s=1.0)
+    start_s = {name: seconds * c.learning.share for name, seconds in c.start_s.items()}
+    return replace(c, simulating=free, learning=free, start_s=start_s)
+
+
+def _shared(calibrations: Sequence[Calibration]) -> Iterator[str]:
+    """Yield a warning where the workers had to wait for a processor while they measured."""
+    parts = {"simulated": [c.simulating for c in calibrations], "trained": [c.learning for c in calibrations]}
+    for name, clocks in parts.items():
+        wall_s, processor_s = (sum(getattr(clock, key) for clock in clocks) for key in ("wall_s", "processor_s"))
+        if wall_s > _SHARED * processor_s:
+            yield (
+                f"other work shares the processors: while the workers {name}, {wall_s / len(clocks):.1f} s of wall "
+                f"time each gave {processor_s / len(clocks):.1f} s of processor time; core-hours are of processor "
+                "time, and the range of the wall time begins with the processors free"
+            )
 
 
 def _notes(study: Study, remaining: Left, *, has_card: bool, short: bool) -> Iterator[str]:
@@ -218,21 +250,22 @@ def _cost(
     if study.fast is not None:
         jobs += _simulations(study.fast, c.engine, remaining.fast)
     runs = {name: float(sum(job[i] for job in jobs)) for i, name in enumerate(("cooling", "minimising", "writing"))}
+    cools, learns = c.simulating.share, c.learning.share  # of the wall time, a worker's own
     learning = _learnings(study, c, remaining, early)
     drawing, n_scores = [size * c.figure_s for size in _figures(study, remaining)], _n_scores(study, remaining)
     core = runs | {"learning": sum(learning), "report": sum(drawing) + n_scores * c.score_s}
     together = _makespan([sum(job) for job in jobs], n_simulate)
     share = together / max(sum(runs.values()), 1e-300)  # done by turns, in one stage
-    wall = {name: spent * share for name, spent in runs.items()} | {
-        "learning": _makespan(learning, n_workers),
-        "report": _makespan(drawing, n_workers) + n_scores * c.score_s,
+    wall = {name: spent * share / cools for name, spent in runs.items()} | {
+        "learning": _makespan(learning, n_workers) / learns,
+        "report": (_makespan(drawing, n_workers) + n_scores * c.score_s) / learns,
     }
     started = {
         "simulate": (len(jobs), n_simulate),
         "learn": (len(learning), n_workers),
         "report": (len(drawing), n_workers),
     }
-    core["starting"] = sum(c.start_s[name] * min(count, most) for name, (count, most) in started.items())
+    core["starting"] = sum(c.start_s[name] * min(count, most) for name, (count, most) in started.items()) * learns
     wall["starting"] = sum(c.start_s[name] for name, (count, _) in started.items() if count)
     return core, wall
 

@@ -92,8 +92,15 @@ class Bath:
         return self.records[k - 1] if k else 0
 
     def T(self, k: int) -> float:  # noqa: N802
-        """Return the temperature of the bath at record ``k``; ``k = 0`` is the equilibration."""
-        return self.between(k)[-1].T_to if k else self.T_start
+        """Return the temperature of the bath at record ``k``; ``k = 0`` is the equilibration.
+
+        Where a leg ends it is the leg's end to the last bit, which the part of a leg is not.
+        """
+        if not k:
+            return self.T_start
+        ends = dict(zip(itertools.accumulate(leg.n_steps for leg in self.legs), self.legs, strict=True))
+        leg = ends.get(self.step(k))
+        return self.between(k)[-1].T_to if leg is None else leg.T_to
 
     def between(self, k: int) -> list[Leg]:
         """Return the legs, cut to length, that lead from record ``k - 1`` to record ``k``."""

@@ -7,9 +7,10 @@ others the same as one alone.
 
 __all__ = ["Batched", "Engine", "Frame", "Simulate", "records", "records_together"]
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
@@ -26,11 +27,12 @@ from pydantic import (
     model_validator,
 )
 
-from vitrify import dynamics
+from vitrify import dynamics, stability
 from vitrify.dataset import Input
 from vitrify.material import Material
 from vitrify.potentials import MIXTURES, Energies, Liquid, Mixture
 from vitrify.protocols import EVERY, PROTOCOLS, Bath, Cool, Cycle, Hold, Imported, Leg, Quench, Schedule
+from vitrify.stability import BlownUpError, Heating
 from vitrify.system import stream
 
 Reached = tuple[int, dynamics.State]
@@ -54,7 +56,11 @@ class Simulate(BaseModel):
     n_particles: PositiveInt = Field(400, description="Particles per system")
     n_runs: PositiveInt = Field(64, description="Independent runs")
     n_equilibrate: NonNegativeInt = Field(10_000, description="Time steps at the first temperature before the protocol")
-    dt: PositiveFloat = Field(0.005, le=0.05, description="Time step; stable below 0.02 for Lennard-Jones")
+    dt: PositiveFloat = Field(
+        0.005,
+        le=0.05,
+        description="Time step; for Lennard-Jones at T = 2 at most 0.01: a run that a longer one heats is stopped",
+    )
     tau: PositiveFloat = Field(0.5, description="Time constant of the thermostat")
     engine: Literal["vitrify", "lammps"] = Field("vitrify", description="What integrates and minimises")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the engine vitrify runs")
@@ -248,17 +254,26 @@ def records(settings: Simulate, *, seed: int, run: int, after: Reached | None = 
         after: The last record kept and its state, to continue a run; it gives the same bits.
 
     Raises:
-        FloatingPointError: The run has blown up.
+        stability.BlownUpError: The run has left its bath, because dt is too long.
         FileNotFoundError: LAMMPS is not installed.
         ModuleNotFoundError: The device needs a package that is not installed.
     """
     engine, bath = _engine(settings), settings.bath
     began = time.perf_counter()
-    done, state = after if after is not None else (0, _equilibrated(engine, settings, seed=seed, run=run))
+    if after is None:
+        done, state = 0, _equilibrated(engine, settings, seed=seed, run=run)
+    else:
+        done, state = _continued(settings, after)
+    heating = _unheated(settings, state, engine.energies(state))
     for k in range(done + 1, bath.n_frames + 1):
         rng = stream(seed, "cool", run, k)  # the name all protocols share, and every run made so far has
-        for leg in bath.between(k):
-            state = engine.advance(state, **_along(leg, settings), rng=rng)
+        at, legs = bath.step(k - 1), bath.between(k)
+        for leg in legs:
+            with _located(settings, [run], at):
+                state = engine.advance(state, **_along(leg, settings), rng=rng)
+            at += leg.n_steps
+        energies = engine.energies(state)
+        heating = _still_sound(settings, run, heating, legs, state, energies, at)
         reached = time.perf_counter()
         minimum = engine.minimise(state, settings.minimise)
         minimised = time.perf_counter()
@@ -266,7 +281,7 @@ def records(settings: Simulate, *, seed: int, run: int, after: Reached | None = 
             k=k,
             T=bath.T(k),
             state=state,
-            energies=engine.energies(state),
+            energies=energies,
             minimum=minimum,
             simulate_s=reached - began,
             minimise_s=minimised - reached,
@@ -289,19 +304,26 @@ def records_together(
         The next record of the runs that have come least far, by run. Seconds are shared evenly among them.
 
     Raises:
-        FloatingPointError: A run has blown up.
+        stability.BlownUpError: A run has left its bath, because dt is too long.
     """
     device, bath = device or _device(settings.device), settings.bath
     fresh = [run for run, last in after.items() if last is None]
-    last: dict[int, Reached] = {run: reached for run, reached in after.items() if reached is not None}
+    last = {run: _continued(settings, reached) for run, reached in after.items() if reached is not None}
     began = time.perf_counter()
     last |= zip(fresh, ((0, state) for state in _equilibrated_together(device, settings, seed, fresh)), strict=True)
+    heating = {run: _unheated(settings, state, dynamics.energies(state)) for run, (_, state) in last.items()}
     while last and (least := min(k for k, _ in last.values())) < bath.n_frames:
         k, runs = least + 1, [run for run, (reached, _) in last.items() if reached == least]
         states = [last[run][1] for run in runs]
         rngs = [stream(seed, "cool", run, k) for run in runs]
-        for leg in bath.between(k):
-            states = device.advance(states, **_along(leg, settings), rngs=rngs)
+        at, legs = bath.step(least), bath.between(k)
+        for leg in legs:
+            with _located(settings, runs, at):
+                states = device.advance(states, **_along(leg, settings), rngs=rngs)
+            at += leg.n_steps
+        energies = [dynamics.energies(state) for state in states]
+        for run, state, now in zip(runs, states, energies, strict=True):
+            heating[run] = _still_sound(settings, run, heating[run], legs, state, now, at)
         reached_s = time.perf_counter() - began
         minima = device.minimise(states, settings.minimise)
         minimised_s = time.perf_counter() - began - reached_s
@@ -311,12 +333,12 @@ def records_together(
                 k=k,
                 T=bath.T(k),
                 state=state,
-                energies=dynamics.energies(state),
+                energies=now,
                 minimum=minimum,
                 simulate_s=reached_s / len(runs),
                 minimise_s=minimised_s / len(runs),
             )
-            for run, state, minimum in zip(runs, states, minima, strict=True)
+            for run, state, now, minimum in zip(runs, states, energies, minima, strict=True)
         }
         began = time.perf_counter()
 
@@ -355,8 +377,12 @@ def _equilibrated(engine: Engine, settings: Simulate, *, seed: int, run: int) ->
     """Return a run's state at the start of its protocol."""
     leg, rng = _equilibration(settings), stream(seed, "start", run)
     mixture = MIXTURES[settings.mixture]
-    state = engine.start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng)
-    return engine.advance(state, **_along(leg, settings), rng=rng)
+    begin = engine.start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng)
+    with _located(settings, [run], None):
+        state = engine.advance(begin, **_along(leg, settings), rng=rng)
+    heating = _unheated(settings, begin, engine.energies(begin))
+    _still_sound(settings, run, heating, [leg], state, engine.energies(state), None)
+    return state
 
 
 def _equilibrated_together(device: Batched, settings: Simulate, seed: int, runs: list[int]) -> list[dynamics.State]:
@@ -366,5 +392,75 @@ def _equilibrated_together(device: Batched, settings: Simulate, seed: int, runs:
         return []
     rngs = [stream(seed, "start", run) for run in runs]
     start = _engine(settings).start
-    states = [start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng) for rng in rngs]
-    return device.advance(states, **_along(leg, settings), rngs=rngs)
+    begin = [start(mixture, n_particles=settings.n_particles, T=leg.T_from, rng=rng) for rng in rngs]
+    with _located(settings, runs, None):
+        states = device.advance(begin, **_along(leg, settings), rngs=rngs)
+    for run, before, state in zip(runs, begin, states, strict=True):
+        heating = _unheated(settings, before, dynamics.energies(before))
+        _still_sound(settings, run, heating, [leg], state, dynamics.energies(state), None)
+    return states
+
+
+def _step(settings: Simulate, run: int, n_steps: int, *, protocol: bool) -> str:
+    """Return a step in words; ``n_steps`` is counted from the beginning of the protocol or of the equilibration."""
+    return f"step {n_steps} of {settings.protocol if protocol else 'the equilibration'}, run {run},"
+
+
+@contextlib.contextmanager
+def _located(settings: Simulate, runs: Sequence[int], at: int | None) -> Iterator[None]:
+    """Say of an engine's error which run it was, and at which step; ``at`` is ``None`` in the equilibration."""
+    try:
+        yield
+    except BlownUpError as error:
+        place = _step(settings, runs[error.system], (at or 0) + error.n_steps, protocol=at is not None)
+        raise error.at(place, run=runs[error.system]) from error
+
+
+def _continued(settings: Simulate, after: Reached) -> Reached:
+    """Return a record that a run goes on from, and its state, which may still be hot from an earlier bath."""
+    (k, state), bath = after, settings.bath
+    hot, left, memory = bath.T_start, bath.step(k), float(np.exp(-EVERY * settings.dt / settings.tau))
+    for leg in bath.legs:
+        n_actions = min(left, leg.n_steps) // EVERY
+        along = leg.T_from + (leg.T_to - leg.T_from) * np.arange(1, n_actions + 1) * EVERY / leg.n_steps
+        _, hot = stability.ceiling(along, hot=max(hot, leg.T_from) if n_actions else hot, n_free=1, memory=memory)
+        left -= n_actions * EVERY
+    return k, replace(state, watch=replace(state.watch, hot=max(hot, state.watch.hot)))
+
+
+def _unheated(settings: Simulate, state: dynamics.State, energies: Energies) -> Heating | None:
+    """Return where the heat of a run is counted from; a barostat does work of its own, and nothing is conserved."""
+    T = settings.bath.T_start
+    held = settings.bath.P_start is not None
+    return None if held else Heating(conserved=state.conserved(energies), hottest=T)
+
+
+def _still_sound(
+    settings: Simulate,
+    run: int,
+    heating: Heating | None,
+    legs: Sequence[Leg],
+    state: dynamics.State,
+    energies: Energies,
+    at: int | None,
+) -> Heating | None:
+    """Return the heat of a run after some legs.
+
+    Raises:
+        BlownUpError: The time step has made too much.
+    """
+    n_steps = sum(leg.n_steps for leg in legs)
+    if heating is None or not n_steps:
+        return heating
+    now = heating.after(
+        state.conserved(energies),
+        n_free=state.n_free,
+        T=sum(leg.n_steps * (leg.T_from + leg.T_to) / 2 for leg in legs) / n_steps,
+        times=n_steps * settings.dt / settings.tau,
+        hottest=max(max(leg.T_from, leg.T_to) for leg in legs),
+    )
+    if now.too_much:
+        place = _step(settings, run, n_steps if at is None else at, protocol=at is not None)
+        why = f"and the time step had made heat worth {now.excess:.2g} of temperature beyond what is allowed"
+        raise BlownUpError(n_steps, settings.dt, legs[-1].T_to, state.temperature, run, why, place)
+    return now

@@ -7,6 +7,7 @@ One run is one folder, named by the hash of its settings::
                      restart.npy      exact state after the last record kept; removed when the run is complete
                      energies.h5      per-record table, written when the run is complete
                      signac_job_document.json   wall time, versions, machine
+                     left_bath.json    why the run was stopped, if it left its bath; it is not continued
 
 Records are committed in groups, a second or two of work in each: the trajectories are appended and flushed first, then
 ``restart.npy`` is replaced. Only then are they acknowledged. A process killed at any moment loses at most the group in
@@ -60,13 +61,14 @@ import signac
 from vitrify.dataset import Ensemble, Input
 from vitrify.dynamics import State
 from vitrify.simulate import Batched, Frame, Simulate, records, records_together
+from vitrify.stability import BlownUpError
 
 VERSION = 2
 """Bumped when the same settings would give another trajectory."""
 
 _RESTART = [("k", np.int64), ("edge", np.float64), ("simulate_s", np.float64), ("minimise_s", np.float64)]
 
-_SPACE = ".signac"
+_SPACE, _STOPPED = ".signac", "left_bath.json"
 
 _PATIENCE_S = 20.0  # for a killed process's last write to end
 
@@ -176,6 +178,20 @@ class RunFolder:
         except (ValueError, IndexError, EOFError) as error:
             raise DamagedFileError(self._advice(path, error)) from error
         return int(kept["k"]), state
+
+    def stop(self, error: BlownUpError) -> None:
+        """Note that the run has left its bath: to continue it would keep records of that."""
+        _write(self.path / _STOPPED, json.dumps(error.args).encode())
+
+    def check_sound(self) -> None:
+        """Refuse to continue a run that has left its bath.
+
+        Raises:
+            stability.BlownUpError: It has.
+        """
+        said = read_json(self.path / _STOPPED)
+        if said is not None:
+            raise BlownUpError(*said)
 
     def n_kept(self) -> int:
         """Return how many records of an unfinished run are kept, reading no more than that number.
@@ -494,6 +510,7 @@ def keep_run(job: Job, tick: Callable[[float], None]) -> None:
     A tick follows every record, most of them with 0: that is where a run may be stopped.
 
     Raises:
+        stability.BlownUpError: The run has left its bath, now or in an earlier call.
         DamagedFileError: A file of an earlier call cannot be read.
         TimeoutError: Another process is at work on the run.
         OSError: The disk is full, or not ours to write.
@@ -501,8 +518,13 @@ def keep_run(job: Job, tick: Callable[[float], None]) -> None:
     with RunFolder(job.root, job.settings, seed=job.seed, run=job.run) as folder:
         if folder.finished:
             return
-        for frame in records(job.settings, seed=job.seed, run=job.run, after=folder.last()):
-            tick(folder.append(frame))
+        folder.check_sound()
+        try:
+            for frame in records(job.settings, seed=job.seed, run=job.run, after=folder.last()):
+                tick(folder.append(frame))
+        except BlownUpError as error:
+            folder.stop(error)
+            raise
         tick(folder.finish())
 
 
@@ -512,6 +534,7 @@ def keep_runs(jobs: Sequence[Job], tick: Callable[[float], None], *, device: Bat
     Every run is kept in its own folder, as if it had been simulated alone.
 
     Raises:
+        stability.BlownUpError: A run has left its bath, now or in an earlier call.
         DamagedFileError: A file of an earlier call cannot be read.
         TimeoutError: Another process is at work on a run.
         OSError: The disk is full, or not ours to write.
@@ -526,9 +549,15 @@ def keep_runs(jobs: Sequence[Job], tick: Callable[[float], None], *, device: Bat
         runs = [RunFolder(root, settings, seed=seed, run=job.run, project=project, **waits) for job in jobs]
         folders = {job.run: held.enter_context(folder) for job, folder in zip(jobs, runs, strict=True)}
         folders = {run: folder for run, folder in folders.items() if not folder.finished}
+        for folder in folders.values():
+            folder.check_sound()
         after = {run: folder.last() for run, folder in folders.items()}
-        for frames in records_together(settings, seed=seed, after=after, device=device):
-            tick(sum(folders[run].append(frame) for run, frame in frames.items()))
+        try:
+            for frames in records_together(settings, seed=seed, after=after, device=device):
+                tick(sum(folders[run].append(frame) for run, frame in frames.items()))
+        except BlownUpError as error:
+            folders[error.system].stop(error)
+            raise
         for folder in folders.values():
             tick(folder.finish())
 
