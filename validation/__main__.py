@@ -1,6 +1,7 @@
 """Hold the physics to its references: ``python -m validation`` prints a table and writes ``validate.json``.
 
-It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance.
+It goes on where it was interrupted, and leaves with 1 if a row is outside its tolerance. ``python -m validation
+transition`` plants cooling curves with and without a glass transition, and prints how many are found.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from benchmarks import lammps
 from rich.console import Console
 from rich.table import Table
 
-from validation import document, suite
+from validation import document, suite, transition
 from validation.rows import Row
 from vitrify import parallel, store
 
@@ -22,6 +23,8 @@ _SAY_EVERY_S = 15.0
 
 def main() -> int:
     """Return the exit status of one run of the suite."""
+    if sys.argv[1:2] == ["transition"]:
+        return transition.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
     parser.add_argument("--out", type=Path, default=_HERE / "data", help="folder of what is computed")
     parser.add_argument(

@@ -433,12 +433,16 @@ def _equal_energy(results: Results) -> list[str]:
 def _tg_spread(results: Results) -> list[str]:
     if not results["tg"]:
         return []
-    found, n = spread([TgEstimate(**entry) for entry in results["tg"]]), len(results["tg"])
+    found = spread([TgEstimate(**entry) for entry in results["tg"]])
+    n = found.n_told
+    if not n:
+        return ["These records cannot tell whether there is a glass transition."]
     if not found.n_supported:
-        return [f"No glass transition is located: none of {n} conventions supports a crossing."]
+        return [f"No glass transition is found: by none of {n} conventions that can tell."]
     if found.n_supported == 1:
-        return [f"One of {n} conventions supports a crossing, at Tg = {found.low:.3f}."]
-    values = f"{found.n_supported} of {n} conventions give Tg from {found.low:.3f} to {found.high:.3f}"
+        return [f"One of {n} conventions that can tell finds a transition, at Tg = {found.low:.3f}."]
+    values = f"{found.n_supported} of {n} conventions that can tell find a transition, at Tg from {found.low:.3f} to "
+    values += f"{found.high:.3f}"
     if found.range > found.interval:
         return [
             f"{values}: their spread of {found.range:.3f} exceeds the median 95% interval of one of them, "
