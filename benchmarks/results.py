@@ -128,7 +128,7 @@ def kept(results: Mapping[str, Any], families: Sequence[Sequence[Mapping[str, An
         results: The contents of ``results.json``.
         families: As of `folded`.
     """
-    names = ("study", "classification", "equal_energy", "minimiser", "reference", "tg", "tg_summary")
+    names = ("study", "classification", "equal_energy", "minimiser", "reference", "tg", "transition")
     said = ("claims", "summary", "warnings", "conclusions", "saturated", "chosen_network")
     curve = {"T": results["cooling_curve"]["T"], "n_runs": results["cooling_curve"]["n_runs"]}
     return {name: results[name] for name in (*names, *said)} | {"cooling_curve": curve, "folds": families}

@@ -9,7 +9,7 @@ from scipy import stats
 
 from vitrify import figures
 from vitrify.baselines import BASELINES
-from vitrify.transition import CONVENTIONS, NO_CROSSING, REFERENCE
+from vitrify.transition import CONVENTIONS, REFERENCE
 
 KS = (5, 60, 100, 140, 160)
 T = 2.0 - 0.00975 * np.arange(1, 201)
@@ -135,6 +135,7 @@ def synthetic_results():
                 "low": 0.29 + 0.02 * place,
                 "high": 0.31 + 0.02 * place,
                 "verdict": "the lines meet",
+                "found": True,
             }
             for place, name in enumerate(CONVENTIONS)
         ],
@@ -153,7 +154,7 @@ def synthetic_results():
             for model in ("cnn", "mpnn")
         ],
         "equal_energy": None,
-        "tg_summary": None,
+        "transition": None,
         "claims": [],
         "summary": ["It is a summary."],
         "warnings": [],
@@ -204,16 +205,17 @@ def test_a_study_of_one_input_without_tg_or_reference_still_draws():
     results["classification"] = [r for r in results["classification"] if r["input"] == "inherent"]
     results["reference"] = {}
     for entry in results["tg"]:
-        entry["verdict"] = f"{NO_CROSSING}: parallel"
+        entry["found"] = False
     figure = figures.progress_plot(results)
     assert len(figure.axes) == 3
     assert "conventions" not in texts(figure)
     figures.cooling_curve(results).draw_without_rendering()
 
 
-def test_an_unsupported_tg_has_an_open_marker():
+@pytest.mark.parametrize("found", [False, None])
+def test_a_tg_that_is_not_found_has_an_open_marker(found):
     results = synthetic_results()
-    results["tg"][0]["verdict"] = f"{NO_CROSSING}: parallel"
+    results["tg"][0]["found"] = found
     markers = [line for line in figures.cooling_curve(results).axes[1].get_lines() if line.get_marker() == "o"]
     assert [marker.get_markerfacecolor() == "white" for marker in markers] == [True] + [False] * (len(markers) - 1)
 

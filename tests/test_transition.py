@@ -161,15 +161,17 @@ def test_too_few_records_are_refused():
         two_lines(T, T, CONVENTIONS["least squares 0.05-0.25 | 0.5-0.8"])
 
 
-def test_spread_counts_supported_conventions_only():
-    def entry(T, verdict="the lines meet"):
-        return TgEstimate(method="two lines", convention="x", T=T, low=T - 0.01, high=T + 0.03, verdict=verdict)
+def test_spread_counts_the_conventions_that_find_a_transition():
+    def entry(T, *, found=True):
+        words = {"method": "two lines", "convention": "x", "verdict": "the lines meet"}
+        return TgEstimate(T=T, low=T - 0.01, high=T + 0.03, found=found, **words)
 
-    found = spread([entry(0.3), entry(0.4), entry(1.5, f"{NO_CROSSING}: parallel")])
-    assert (found.low, found.high, found.n_supported) == (0.3, 0.4, 2)
+    found = spread([entry(0.3), entry(0.4), entry(1.5, found=False), entry(0.1, found=None)])
+    assert (found.low, found.high, found.n_supported, found.n_told) == (0.3, 0.4, 2, 3)
     assert found.range == pytest.approx(0.1)
     assert found.interval == pytest.approx(0.04)
-    assert spread([entry(1.5, NO_CROSSING)]).n_supported == 0
+    none = spread([entry(1.5, found=False), entry(0.4, found=None)])
+    assert (none.n_supported, none.n_told) == (0, 1)
 
 
 def test_distance_from_the_line_of_true_minima_has_sign_and_size():

@@ -1,55 +1,75 @@
-r"""One smooth curve that is a glass line below Tg and a liquid branch above it, fitted to a whole cooling curve.
+r"""Whether a whole cooling curve has two branches, the glass and the liquid, and how wide their crossover is.
 
-.. math:: e(T) = a + b\,T + c\,u + \frac{A}{u}, \qquad
-          u = T_g + w \ln\left(1 + e^{(T - T_g) / w}\right)
+Two straight lines always meet somewhere; whether there is a transition is another question, and it is asked of the
+whole curve. A kink is a crossover without width, so a sharp form is no rival of a smooth one. The rivals are the curves
+of one branch, a parabola and a cubic, and every form is judged by the Bayesian information criterion
 
-Far below Tg, :math:`u = T_g` and the curve is a line of slope b; far above, :math:`u = T` and it is the liquid's,
-:math:`a + (b + c) T + A / T`: concave, with the :math:`1/T` of a Gaussian energy landscape and a linear part. The slope
-goes over from the one to the other around Tg, by 10% to 90% within :math:`2 w \ln 9`. A kink is the limit
-:math:`w \to 0`; two straight lines are the case A = 0.
+.. math:: \mathrm{BIC} = n \ln \mathrm{RSS} + p \ln n, \qquad
+          n = n_\text{records} \frac{1 - \rho}{1 + \rho}
 
-A curve that only bends smoothly is fitted well by this form too. It is therefore set against curves without a
-transition, polynomials of no more parameters and the liquid branch alone, by the Bayesian information criterion
+in which n is the number of records that are independent, by the correlation :math:`\rho` of neighbouring residuals. A
+transition is found where the best form of two branches (`vitrify.forms`) wins in 95% of the resamples over runs, and
+the 95% interval of its width, from 10% to 90% of the change of slope, ends below a limit that is fixed beforehand. A
+wider crossover is reported with its width.
 
-.. math:: \mathrm{BIC} = n \ln(\mathrm{RSS} / n) + p \ln n
-
-in which n is the number of records that are independent: neighbouring records of a mean curve are not.
+Tg and width are those of the best form; the interval of Tg is the union of what the resamples give by a smooth form
+with a 1/T liquid and by a kink with a parabola above it.
 
 References:
-    Gaussian landscape: Heuer 2008, doi:10.1088/0953-8984/20/37/373101
-    a difference of 10 as very strong evidence: Kass & Raftery 1995, doi:10.1080/01621459.1995.10476572
+    correlated records: Bartlett 1935, doi:10.1111/j.2397-2335.1935.tb04180.x
+    block bootstrap: Künsch 1989, doi:10.1214/aos/1176347265
 """
 
-__all__ = ["MIN_RECORDS", "SmoothFit", "block_draws", "smooth_fit"]
+__all__ = ["MIN_RECORDS", "MIN_RUNS", "WIDTH_LIMIT", "SmoothFit", "block_draws", "smooth_fit"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from vitrify.forms import ONE_BRANCH, SMOOTH, TWO_BRANCHES, Fit, Forms, member
+
 MIN_RECORDS = 12
 """Records below which six parameters and their competitors are not fitted."""
 
-_ENOUGH = 10.0  # difference of the criterion
+MIN_RUNS = 8
+"""Runs below which resampling them does not tell their scatter."""
+
+WIDTH_LIMIT = 0.7
+"""Widest crossover that is called a transition, in epsilon_AA / k_B: twice from a Tg near 0.4 down to T = 0.05."""
+
 _LEVEL = 0.95
-_TEN_TO_NINETY = 2 * np.log(9)
-_N_TG, _N_WIDTH = 100, 12  # of the grid that holds the best fit of every draw
-_N_PARAMETERS = 6
+_TAILS = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
+_KINK = "kink, parabola"  # the second form of the interval of Tg
+_SURELY = 10.0  # difference of the criterion that is asked of a curve whose runs are not at hand
+_ROUNDING = 1e-14  # part of a curve's sum of squares that no residual tells from 0
+_MOST_RECORDS = 400
+_N_PARAMETERS = 6  # of the smooth form
+_AT_END = 0.05  # part of the range
+_N_RESAMPLED, _CHANCE = 40, 0.8  # of the smallest kink that would have been found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmoothFit:
-    """The smooth two-branch fit of a cooling curve.
+    """What a whole cooling curve says of a transition: the best fit of two branches, and whether it is needed.
 
     Args:
         T: Transition temperature.
-        low: Lower end of its 95% interval.
+        low: Lower end of its interval, the union of the 95% intervals of two forms.
         high: Upper end.
-        width: Temperatures over which the slope goes from 10% to 90% of its way.
-        evidence: Criterion of the best curve without a transition minus that of the fit; above 10 the fit is needed.
-        rival: That curve.
-        found: Whether the numbers support a transition.
-        verdict: What they support, in words.
+        width: Temperatures over which the slope goes from 10% to 90% of its way; 0 of a kink.
+        width_low: Lower end of its 95% interval.
+        width_high: Upper end.
+        limit: Widest crossover that is called a transition.
+        share: Part of the resamples in which the best form of two branches beats parabola and cubic.
+        evidence: Criterion of the better of these minus that of the best form of two branches.
+        rival: The better of parabola and cubic.
+        form: The best form of two branches.
+        found: Whether there is a transition; None where the records or runs are too few to tell.
+        detectable: Smallest change of slope at T that would have been found with 80% chance, where none was found.
+        verdict: All this in words.
         curve: The fitted energy of each record.
     """
 
@@ -57,26 +77,42 @@ class SmoothFit:
     low: float
     high: float
     width: float
+    width_low: float
+    width_high: float
+    limit: float
+    share: float
     evidence: float
     rival: str
-    found: bool
+    form: str
+    found: bool | None
+    detectable: float | None
     verdict: str
     curve: Float[np.ndarray, " t"]
 
 
 def smooth_fit(
-    T: Float[np.ndarray, " t"], mean: Float[np.ndarray, " t"], draws: Float[np.ndarray, "s t"] | np.random.Generator
+    T: Float[np.ndarray, " t"],
+    mean: Float[np.ndarray, " t"],
+    draws: Float[np.ndarray, "s t"] | np.random.Generator,
+    *,
+    n_runs: int | None = None,
+    limit: float = WIDTH_LIMIT,
+    n_planted: int = 20,
 ) -> SmoothFit:
-    """Return the smooth two-branch fit of a mean curve, with the interval that its draws give.
+    """Return the best fit of two branches to a mean curve, and whether there is a transition.
 
     Args:
         T: Temperature of each record, above 0, in any order.
         mean: Energy per particle of each record.
         draws: Mean curves of resampled runs (`vitrify.transition.resampled`), or what draws curves from the residuals
-            of the fit (`block_draws`) where the runs are not at hand.
+            of the fit (`block_draws`) where the runs are not at hand. These do not hold the scatter that neighbouring
+            records share, so that the criterion must then differ by more than 10.
+        n_runs: Runs that were resampled, where that is known.
+        limit: Widest crossover that is called a transition, in the unit of T.
+        n_planted: Ensembles that are planted to find the smallest kink that would have been found; 0 leaves it out.
 
     Raises:
-        ValueError: There are fewer than `MIN_RECORDS` records, or a temperature is not above 0.
+        ValueError: There are fewer than `MIN_RECORDS` records, a temperature or the limit is not above 0.
 
     Example:
         >>> T = np.linspace(0.05, 1.0, 96)
@@ -88,32 +124,46 @@ def smooth_fit(
         raise ValueError(
             f"T must hold at least {MIN_RECORDS} records, all above 0; got {len(T)}, the lowest at {T.min():.3f}"
         )
+    if not limit > 0:
+        raise ValueError(f"limit must be a width above 0, in the unit of T; got {limit}")
     order = np.argsort(T)
-    x, y = T[order], mean[order]
-    grid = _Grid.over(x)
-    Tg, width = _polished(x, y, *grid.best(y[None]))
-    curve = _project(_basis(x, Tg, width), y)
-    fitted = np.empty_like(mean)
-    fitted[order] = curve
+    x, y = _thinned(T[order]), _thinned(mean[order])
+    forms = _forms(x.tobytes())
+    best = _best(forms, y)
     if isinstance(draws, np.random.Generator):
-        draws = block_draws(mean, fitted, T=T, rng=draws)
-    Tgs, _ = grid.best(draws[:, order])
-    half = float(grid.Tg[1] - grid.Tg[0]) / 2  # the draws' best fits lie on a grid
-    low, high = (float(end) for end in np.quantile(Tgs, ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)))
-    low, high = min(low - half, Tg), max(high + half, Tg)
-    evidence, rival = _evidence(x, y, curve)
-    words = _why_not(x, Tg, low=low, high=high, width=width, evidence=evidence, rival=rival)
-    return SmoothFit(
-        T=Tg,
-        low=max(low, float(x[0])),
-        high=min(high, float(x[-1])),
-        width=_TEN_TO_NINETY * width,
-        evidence=evidence,
-        rival=rival,
-        found=not words,
-        verdict=words or f"{_said(evidence, rival)}; the slope changes within {_TEN_TO_NINETY * width:.3f}",
-        curve=fitted,
+        noise, needed = block_draws(y, best.curve, T=x, rng=draws) - best.curve, _SURELY
+    else:
+        few = 1.0 if n_runs is None else float(np.sqrt(n_runs / max(n_runs - 1, 1)))
+        noise, needed = few * _thinned((draws - mean)[:, order]), 0.0
+    asked = _Question(n=best.n, needed=needed, limit=limit)
+    fits = forms.fits(np.concatenate([y[None], y + noise]))
+    answer = asked.answer(fits)
+    low, high = _interval(forms, fits, best.Tg)
+    width_low, width_high = (float(end) for end in np.quantile(answer.width[1:], _TAILS))
+    one = SmoothFit(
+        T=best.Tg,
+        low=low,
+        high=high,
+        width=best.width,
+        width_low=min(width_low, best.width),
+        width_high=max(width_high, best.width),
+        limit=limit,
+        share=float((answer.gain[1:] > needed).mean()),
+        evidence=float(answer.gain[0]),
+        rival=ONE_BRANCH[answer.rival],
+        form=best.form,
+        found=None,
+        detectable=None,
+        verdict="",
+        curve=member(best.form, T, mean, Tg=best.Tg, width=best.width)[0],
     )
+    one = replace(one, **_judged(one, asked, x, n_runs=n_runs, rise=best.rise))
+    if one.found is False and n_planted:
+        smallest = _detectable(x, one.T, noise, asked, n_planted)
+        if smallest is not None:
+            words = f"{one.verdict}; a kink there whose slope changes by {smallest:.2g} would have been found"
+            return replace(one, detectable=smallest, verdict=words)
+    return one
 
 
 def block_draws(
@@ -146,61 +196,163 @@ def block_draws(
     starts = rng.integers(n, size=(n_draws, -(-n // length)))
     places = (starts[:, :, None] + np.arange(length)).reshape(n_draws, -1)[:, :n] % n
     draws = np.empty((n_draws, n))
-    draws[:, order] = fitted[order] + (residual - residual.mean())[places] * np.sqrt(n / max(n - _N_PARAMETERS, 1))
+    scale = np.sqrt(n / max(n - _N_PARAMETERS, 1))
+    draws[:, order] = fitted[order] + (residual - residual.mean())[places] * scale
     return draws
 
 
-def _basis(T: Float[np.ndarray, " t"], Tg: float, width: float) -> Float[np.ndarray, "t 4"]:
-    u = Tg + width * np.logaddexp(0.0, (T - Tg) / width)
-    return np.stack([np.ones_like(T), T, u, 1 / u], axis=1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Best:
+    """The form of two branches that describes a curve best, by least squares over Tg and width."""
+
+    form: str
+    Tg: float
+    width: float
+    rise: float  # of the slope at Tg
+    curve: Float[np.ndarray, " t"]
+    n: float  # independent records
 
 
-def _project(basis: Float[np.ndarray, "t p"], energy: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
-    q = np.linalg.qr(basis)[0]
-    offset = energy.mean()  # residuals of 1e-6 on energies of -4 need it
-    return np.asarray(q @ (q.T @ (energy - offset)) + offset)
+def _best(forms: Forms, energy: Float[np.ndarray, " t"]) -> _Best:
+    fits = forms.fits(energy[None])
+    widest = fits[SMOOTH]
+    curve, _ = member(SMOOTH, forms.T, energy, Tg=float(widest.Tg[0]), width=float(widest.width[0]))
+    asked = _Question(n=_n_independent(energy - curve), needed=0.0, limit=np.inf)
+    form = TWO_BRANCHES[int(np.argmin([asked.criterion(fits[name])[0] for name in TWO_BRANCHES]))]
+    Tg, width = _polished(form, forms.T, energy, Tg=float(fits[form].Tg[0]), width=float(fits[form].width[0]))
+    curve, rise = member(form, forms.T, energy, Tg=Tg, width=width)
+    return _Best(form=form, Tg=Tg, width=width, rise=rise, curve=curve, n=asked.n)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Grid:
-    """The fits of every Tg and width of a grid: for each an orthonormal basis of what is linear in it."""
+class _Answer:
+    """By how much two branches win on each of ``s`` curves, their width, and the rival of the first."""
 
-    Tg: Float[np.ndarray, " g"]
-    width: Float[np.ndarray, " h"]
-    q: Float[np.ndarray, "g h t 4"]
+    gain: Float[np.ndarray, " s"]
+    width: Float[np.ndarray, " s"]
+    rival: int
 
-    @classmethod
-    def over(cls, T: Float[np.ndarray, " t"]) -> "_Grid":
-        Tg = np.linspace(T[2], T[-3], _N_TG)
-        reach = T[-1] - T[0]
-        width = np.geomspace(reach / len(T) / _TEN_TO_NINETY, reach / _TEN_TO_NINETY, _N_WIDTH)
-        bases = np.stack([[_basis(T, float(one), float(w)) for w in width] for one in Tg])
-        return cls(Tg=Tg, width=width, q=np.linalg.qr(bases)[0])
 
-    def best(self, curves: Float[np.ndarray, "s t"]) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, " s"]]:
-        """Return Tg and width of the smallest residual of each curve."""
-        centred = curves - curves.mean(axis=1, keepdims=True)
-        explained = np.stack([((centred @ rows) ** 2).sum(axis=2) for rows in self.q])  # g h s
-        best = explained.reshape(-1, len(curves)).argmax(axis=0)
-        return self.Tg[best // len(self.width)], self.width[best % len(self.width)]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Question:
+    """How curves are judged: independent records, difference of the criterion that is needed, limit of the width."""
+
+    n: float
+    needed: float
+    limit: float
+
+    def answer(self, fits: dict[str, Fit]) -> _Answer:
+        """Return what the fits of some curves say."""
+        one, two = (np.stack([self.criterion(fits[name]) for name in names]) for names in (ONE_BRANCH, TWO_BRANCHES))
+        best = two.argmin(axis=0)
+        width = np.stack([fits[name].width for name in TWO_BRANCHES])[best, np.arange(len(best))]
+        return _Answer(gain=one.min(axis=0) - two.min(axis=0), width=width, rival=int(one[:, 0].argmin()))
+
+    def criterion(self, fit: Fit) -> Float[np.ndarray, " s"]:
+        """Return the criterion of one form for each curve."""
+        residual = np.maximum(fit.residual, _ROUNDING * fit.total + np.finfo(float).tiny)
+        return np.asarray(self.n * np.log(residual) + fit.n_parameters * np.log(self.n))
+
+
+@lru_cache(maxsize=2)
+def _forms(T: bytes, **grid: int) -> Forms:
+    """Return the forms over temperatures, which are made once for all curves of one cooling."""
+    return Forms.over(np.frombuffer(T), **grid)
+
+
+def _thinned(values: Float[np.ndarray, "*s t"]) -> Float[np.ndarray, "*s b"]:
+    """Return the means of neighbours where there are more records than the forms need."""
+    n = values.shape[-1]
+    if n <= _MOST_RECORDS:
+        return np.array(values, float)
+    begins = np.linspace(0, n, _MOST_RECORDS, endpoint=False).astype(int)
+    return np.add.reduceat(values, begins, axis=-1) / np.diff(begins, append=n)
+
+
+def _interval(forms: Forms, fits: dict[str, Fit], Tg: float) -> tuple[float, float]:
+    """Return the union of the intervals by a smooth form and by a kink, which holds Tg and stays inside the range."""
+    ends = np.array([np.quantile(fits[name].Tg[1:], _TAILS) for name in (SMOOTH, _KINK)])
+    half = float(forms.Tg[1] - forms.Tg[0]) / 2  # the draws' best fits lie on a grid
+    low, high = min(float(ends.min()) - half, Tg), max(float(ends.max()) + half, Tg)
+    return max(low, float(forms.T.min())), min(high, float(forms.T.max()))
+
+
+def _judged(
+    fit: SmoothFit, asked: _Question, T: Float[np.ndarray, " t"], *, n_runs: int | None, rise: float
+) -> dict[str, Any]:
+    """Return ``found`` and ``verdict`` of a fit."""
+    width = f"{fit.width:.3f} [{fit.width_low:.3f}, {fit.width_high:.3f}]"
+    beyond = f" by a BIC of more than {asked.needed:.0f}" if asked.needed else ""
+    said = f"two branches beat parabola and cubic{beyond} in {fit.share:.0%} of the resamples"
+    reach = float(T[-1] - T[0])
+    if n_runs is not None and n_runs < MIN_RUNS:
+        return {"verdict": f"{n_runs} runs cannot tell a transition from a smooth bend: {MIN_RUNS} are needed"}
+    if reach / len(T) > fit.limit:
+        words = f"cannot tell: records {reach / len(T):.3g} apart do not resolve a width of {fit.limit:g}"
+        return {"verdict": f"{words}; name a limit in the unit of T"}
+    if fit.share < _LEVEL:
+        return {"found": False, "verdict": f"no transition: {said}, {_LEVEL:.0%} are needed"}
+    if rise <= 0:
+        return {"found": False, "verdict": "no transition: the slope above Tg does not exceed that below"}
+    if fit.T - T[0] < _AT_END * reach or T[-1] - fit.T < _AT_END * reach:
+        words = f"no transition: the fit puts it at the end of the range, T = {fit.T:.3f}"
+        return {"found": False, "verdict": words}
+    if not fit.width_high < fit.limit:
+        words = f"crossover, no transition: width {width} at T = {fit.T:.3f}"
+        return {"found": False, "verdict": f"{words}, whose bound is not below the limit of {fit.limit:g}"}
+    return {"found": True, "verdict": f"{said}; width {width}, whose bound is below the limit of {fit.limit:g}"}
+
+
+def _detectable(
+    T: Float[np.ndarray, " t"], Tg: float, noise: Float[np.ndarray, "s t"], asked: _Question, n_planted: int
+) -> float | None:
+    """Return the smallest change of slope of two lines that meet at Tg that would be found in four of five ensembles.
+
+    Each is planted: one draw of the noise makes an ensemble, others are its resamples. Doubled, then halved.
+    """
+    reach, size = float(T[-1] - T[0]), float(noise.std())
+    Tg = float(np.clip(Tg, T[0] + 0.1 * reach, T[-1] - 0.1 * reach))
+    forms, hinge = _forms(T.tobytes(), n_Tg=30, n_width=8), np.maximum(T - Tg, 0)
+    once = noise[:n_planted, None]
+    again = noise[n_planted : n_planted + _N_RESAMPLED][None]
+    planted = once + again
+
+    def is_found(bend: float) -> bool:
+        answer = asked.answer(forms.fits((bend * hinge + planted).reshape(-1, len(T))))
+        gain, width = (each.reshape(planted.shape[:2]) for each in (answer.gain, answer.width))
+        found = ((gain > asked.needed).mean(axis=1) >= _LEVEL) & (np.quantile(width, _TAILS[1], axis=1) < asked.limit)
+        return bool(found.mean() >= _CHANCE)
+
+    if size == 0 or len(noise) < n_planted + _N_RESAMPLED:
+        return None
+    bends = size / reach * 2.0 ** np.arange(-2, 9)
+    above = next((place for place, bend in enumerate(bends) if is_found(float(bend))), None)
+    if above is None:
+        return None
+    low, high = float(bends[above]) / 2, float(bends[above])
+    for _ in range(2):
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if is_found(middle) else (middle, high)
+    return high
 
 
 def _polished(
-    T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], Tgs: np.ndarray, widths: np.ndarray
+    form: str, T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], *, Tg: float, width: float
 ) -> tuple[float, float]:
-    """Return Tg and width by least squares, begun at the best of the grid."""
+    """Return Tg and width by least squares, begun at the best of the grid; the width of a kink stays 0."""
     from scipy.optimize import least_squares  # a third of a second to import, and only fitting needs it
 
     reach, scale = T[-1] - T[0], energy.std() or 1.0
-    first = np.array([Tgs[0], np.log(widths[0])])
-    lowest = np.array([T[1], np.log(reach / len(T) / _TEN_TO_NINETY)])
-    highest = np.array([T[-2], np.log(reach / _TEN_TO_NINETY)])
-    found = least_squares(
-        lambda at: (energy - _project(_basis(T, at[0], float(np.exp(at[1]))), energy)) / scale,
-        np.clip(first, lowest + 1e-9, highest - 1e-9),
-        bounds=(lowest, highest),
-    )
-    return float(found.x[0]), float(np.exp(found.x[1]))
+    n = 2 if width else 1
+    lowest, highest = np.array([T[1], np.log(reach / len(T))])[:n], np.array([T[-2], np.log(reach)])[:n]
+    first = np.array([Tg, np.log(width)]) if width else np.array([Tg])
+
+    def misfit(at: np.ndarray) -> np.ndarray:
+        curve, _ = member(form, T, energy, Tg=float(at[0]), width=float(np.exp(at[1])) if width else 0.0)
+        return np.asarray((energy - curve) / scale)
+
+    found = least_squares(misfit, np.clip(first, lowest + 1e-9, highest - 1e-9), bounds=(lowest, highest)).x
+    return float(found[0]), float(np.exp(found[1])) if width else 0.0
 
 
 def _n_independent(residual: Float[np.ndarray, " t"]) -> float:
@@ -210,44 +362,3 @@ def _n_independent(residual: Float[np.ndarray, " t"]) -> float:
     rho = float(centred[1:] @ centred[:-1]) / power if power > 0 else 0.0
     rho = min(max(rho, 0.0), 0.98)
     return len(residual) * (1 - rho) / (1 + rho)
-
-
-def _evidence(
-    T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], curve: Float[np.ndarray, " t"]
-) -> tuple[float, str]:
-    """Return by how much the best curve without a transition is worse, and its name."""
-    n = _n_independent(energy - curve)
-    floor = len(T) * (np.finfo(float).eps * np.abs(energy).max()) ** 2 or 1.0
-
-    def criterion(fit: np.ndarray, n_parameters: int) -> float:
-        return float(n * np.log(((energy - fit) ** 2).sum() + floor) + n_parameters * np.log(n))
-
-    scaled = (T - T.mean()) / (T[-1] - T[0])
-    names = ("a straight line", "a parabola", "a cubic", "a quartic", "a quintic")
-    rivals = [
-        (criterion(_project(scaled[:, None] ** np.arange(degree + 1), energy), degree + 1), name)
-        for degree, name in enumerate(names, 1)
-    ]
-    alone = _project(np.stack([np.ones_like(T), T, 1 / T], axis=1), energy)
-    best, name = min([*rivals, (criterion(alone, 3), "the liquid branch alone")])
-    return best - criterion(curve, _N_PARAMETERS), name
-
-
-def _said(evidence: float, rival: str) -> str:
-    return f"two branches beat {rival} by a BIC of {evidence:.0f}"
-
-
-def _why_not(
-    T: Float[np.ndarray, " t"], Tg: float, *, low: float, high: float, width: float, evidence: float, rival: str
-) -> str:
-    """Return why there is no transition, or nothing."""
-    reach = T[-1] - T[0]
-    if evidence <= _ENOUGH:
-        return f"no transition: {_said(evidence, rival)}, {_ENOUGH:.0f} are needed"
-    if _TEN_TO_NINETY * width > 0.99 * reach:
-        return "crossover: no sharp transition; the slope changes over the whole range"
-    if Tg - T[0] < 0.05 * reach or T[-1] - Tg < 0.05 * reach:
-        return f"no transition: the fit puts it at the end of the range, T = {Tg:.3f}"
-    if high - low > reach / 2:
-        return f"crossover: no sharp transition; the interval, {low:.3f} to {high:.3f}, is half of the range"
-    return ""

@@ -362,7 +362,10 @@ def _down_to(results: Results) -> str:
 
 
 def _transition(results: Results) -> str:
-    return "Where is the glass transition? " + (results["tg_summary"] or "No cooling curve of energies is known.")
+    whole = results["transition"]
+    return "Where is the glass transition? " + (
+        whole["sentence"] if whole else "No cooling curve of energies is known."
+    )
 
 
 def _exploratory(results: Results) -> list[str]:

@@ -28,7 +28,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vitrify.baselines import BASELINES, ENERGY
-from vitrify.transition import NO_CROSSING
 from vitrify.views import COLOURS
 
 Results = dict[str, Any]
@@ -377,7 +376,7 @@ def _tg_band(ax: Axes, results: Results) -> None:
 
 
 def _supported(tg: Sequence[Results]) -> list[Results]:
-    return [entry for entry in tg if not entry["verdict"].startswith(NO_CROSSING)]
+    return [entry for entry in tg if entry.get("found")]
 
 
 def _draw_conventions(ax: Axes, tg: Sequence[Results]) -> None:

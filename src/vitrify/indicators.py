@@ -62,7 +62,7 @@ class Indicator:
         Tg: Middle of the gap of the peak.
         Tg_low: Lower end of the 95% interval, the lower record of a gap.
         Tg_high: Upper end, the upper record of a gap.
-        found: Whether the peak is a transition.
+        found: Whether the peak is a transition; None where the runs are too few to tell.
         verdict: What it is, in words.
     """
 
@@ -75,7 +75,7 @@ class Indicator:
     Tg: float
     Tg_low: float
     Tg_high: float
-    found: bool
+    found: bool | None
     verdict: str
 
 

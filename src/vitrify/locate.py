@@ -1,7 +1,8 @@
 r"""The glass transition of one cooling by every method, in one table; and how it moves with cooling time and with size.
 
-The methods are two lines under each convention, the smooth two-branch fit, and the three indicators of a classifier.
-Each is a row with an interval, and a verdict that may be that there is no transition.
+The methods are two lines under each convention, the best fit of two branches to the whole curve, and the three
+indicators of a classifier. Each is a row with an interval, and a verdict that may be that there is no transition. Lines
+find one only where the whole curve has one, four points never.
 
 .. math:: T_g(t_\text{cool}) = \alpha + \beta \log_{10} t_\text{cool}, \qquad T_g(N) = T_g(\infty) + c / N
 
@@ -10,12 +11,15 @@ References:
 """
 
 __all__ = [
+    "FOUND",
     "VOLUME",
     "Located",
     "RateLine",
     "Row",
     "SizeCheck",
+    "Summary",
     "as_values",
+    "estimates",
     "indicator_rows",
     "label",
     "of_curve",
@@ -24,6 +28,7 @@ __all__ = [
     "rate_line",
     "size_check",
     "size_checks",
+    "summary",
 ]
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +38,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from vitrify.branches import MIN_RECORDS, SmoothFit, block_draws, smooth_fit
+from vitrify.branches import MIN_RECORDS, MIN_RUNS, WIDTH_LIMIT, SmoothFit, block_draws, smooth_fit
 from vitrify.indicators import Indicator
 from vitrify.scores import holm
 from vitrify.system import stream
@@ -41,6 +46,7 @@ from vitrify.transition import (
     CONVENTIONS,
     NO_CROSSING,
     Convention,
+    TgEstimate,
     covers,
     mean_curve,
     resampled,
@@ -48,12 +54,16 @@ from vitrify.transition import (
     two_lines,
 )
 
+FOUND: Mapping[bool | None, str] = {True: "yes", False: "no", None: "cannot tell"}
+"""Whether a transition is found, in words."""
+
 VOLUME = "volume, "
 """Begins the convention of a row that is read off the volume per particle."""
 
 _LEVEL = 0.95
 _SIGNIFICANT = 0.05
 _SMOOTH = "smooth branches"
+_N_DRAWS = 400  # of the whole curve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +74,15 @@ class Row:
         method: ``two lines``, ``broken line``, ``smooth branches`` or the name of an indicator.
         convention: The records the lines are laid through, or what the classifier was shown.
         Tg: Transition temperature; without a value where the curve does not cover what the method needs.
-        low: Lower end of its 95% interval; without a value where nothing tells the scatter.
+        low: Lower end of its 95% interval; without a value where nothing tells the scatter. That of smooth branches is
+            the union of the intervals of two forms.
         high: Upper end.
-        found: Whether the numbers support a transition there.
+        found: Whether the numbers support a transition there; None where they cannot tell, as four points never can.
         verdict: What they support, in words.
         n_runs: Independent runs; unknown for a mean curve.
+        width: Of smooth branches, temperatures over which the slope goes from 10% to 90% of its way; 0 of a kink.
+        width_low: Lower end of its 95% interval.
+        width_high: Upper end.
     """
 
     method: str
@@ -76,9 +90,88 @@ class Row:
     Tg: float | None
     low: float | None
     high: float | None
-    found: bool
+    found: bool | None
     verdict: str
     n_runs: int | None
+    width: float | None = None
+    width_low: float | None = None
+    width_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What a curve says of its transition as a whole, and how many conventions of lines find it.
+
+    Args:
+        found: Whether there is a transition; None where records or runs are too few to tell.
+        T: Where the branches of the best fit meet; without a value where the records are too few to fit.
+        low: Lower end of its interval, the union of the 95% intervals of two forms.
+        high: Upper end.
+        width: Temperatures over which the slope goes from 10% to 90% of its way; 0 of a kink.
+        width_low: Lower end of its 95% interval.
+        width_high: Upper end.
+        limit: Widest crossover that is called a transition.
+        share: Part of the resamples in which two branches beat the best curve of one branch.
+        rival: That curve.
+        detectable: Smallest change of slope that would have been found with 80% chance, where none was found.
+        n_found: Conventions that find the transition.
+        n_told: Conventions that can tell.
+        Tg_low: Lowest transition temperature of the conventions that find one.
+        Tg_high: Highest.
+        n_runs: Independent runs; unknown for a mean curve.
+        n_records: Records of the curve.
+    """
+
+    found: bool | None
+    T: float | None
+    low: float | None
+    high: float | None
+    width: float | None
+    width_low: float | None
+    width_high: float | None
+    limit: float
+    share: float | None
+    rival: str | None
+    detectable: float | None
+    n_found: int
+    n_told: int
+    Tg_low: float | None
+    Tg_high: float | None
+    n_runs: int | None
+    n_records: int
+
+    def sentence(self, curve: str = "the curve") -> str:
+        """Return it in words.
+
+        Args:
+            curve: What the curve is called.
+        """
+        of = f"{self.n_records} records, whose runs are not at hand" if self.n_runs is None else f"{self.n_runs} runs"
+        if self.T is None or self.share is None:
+            return f"{of} of {curve} cannot tell whether there is a transition: {MIN_RECORDS} records are needed."
+        width = f"width {self.width:.3f} [{self.width_low:.3f}, {self.width_high:.3f}]"
+        at = f"T = {self.T:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        if self.found is None:
+            few = "runs" if self.n_runs is not None and self.n_runs < MIN_RUNS else "records"
+            return f"{of} of {curve} cannot tell whether there is a transition: too few {few}; branches meet at {at}."
+        lines = f"{self.n_found} of {self.n_told} conventions of lines that can tell find it"
+        if self.found:
+            between = "" if self.Tg_low is None else f", at Tg from {self.Tg_low:.3f} to {self.Tg_high:.3f}"
+            return (
+                f"A transition is found on {curve} at {at} (both forms), of {width} below the limit of {self.limit:g}: "
+                f"two branches beat {self.rival} in {self.share:.0%} of the resamples ({of}); {lines}{between}."
+            )
+        if self.share >= _LEVEL and self.width_high is not None and self.width_high >= self.limit:
+            said = f"A crossover, no transition, is found on {curve}: {width} at {at}, not below {self.limit:g}"
+        else:
+            said = f"No transition is found on {curve}: two branches beat {self.rival} in {self.share:.0%} of resamples"
+            said += f", {width} at {at}, limit {self.limit:g}"
+        smallest = (
+            ""
+            if self.detectable is None
+            else f"; a kink whose slope changes by {self.detectable:.2g} would have been found"
+        )
+        return f"{said} ({of}){smallest}; {lines}."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +190,12 @@ class Located:
 
 
 def of_runs(
-    T: Float[np.ndarray, " t"], energies: Float[np.ndarray, "r t"], *, seed: int, n_bootstrap: int = 1000
+    T: Float[np.ndarray, " t"],
+    energies: Float[np.ndarray, "r t"],
+    *,
+    seed: int,
+    limit: float = WIDTH_LIMIT,
+    n_bootstrap: int = 1000,
 ) -> Located:
     """Return the transition of an ensemble by every convention and the smooth fit, with intervals over the runs.
 
@@ -105,6 +203,7 @@ def of_runs(
         T: Temperature of each record.
         energies: Energy per particle of each record of each run.
         seed: Draws the runs.
+        limit: Widest crossover that is called a transition, in the unit of T.
         n_bootstrap: Number of resamples.
 
     Raises:
@@ -115,11 +214,14 @@ def of_runs(
     def draws(name: str) -> np.ndarray:
         return resampled(energies, rng=stream(seed, "tg", name), n_bootstrap=n_bootstrap)
 
-    smooth = smooth_fit(T, mean, draws(_SMOOTH)) if _is_long(T) else None
-    return _located(T, mean, draws, smooth, n_runs=len(energies))
+    n_runs = len(energies)
+    smooth = smooth_fit(T, mean, draws(_SMOOTH)[:_N_DRAWS], n_runs=n_runs, limit=limit) if _is_long(T) else None
+    return _located(T, mean, draws, smooth, n_runs=n_runs)
 
 
-def of_curve(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], *, seed: int = 1) -> Located:
+def of_curve(
+    T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], *, seed: int = 1, limit: float = WIDTH_LIMIT
+) -> Located:
     """Return the transition of a mean curve by every convention and the smooth fit.
 
     Its runs are not at hand, so the intervals are from the residuals of the smooth fit, where that can be made; they
@@ -129,26 +231,80 @@ def of_curve(T: Float[np.ndarray, " t"], energy: Float[np.ndarray, " t"], *, see
         T: Temperature of each record, in any order.
         energy: Energy per particle of each record.
         seed: Draws from the residuals.
+        limit: Widest crossover that is called a transition, in the unit of T.
     """
     if not _is_long(T):
         return _located(T, energy, None, None, n_runs=None)
-    smooth = smooth_fit(T, energy, stream(seed, "tg", _SMOOTH))
+    smooth = smooth_fit(T, energy, stream(seed, "tg", _SMOOTH), limit=limit)
     draws = energy + block_draws(energy, smooth.curve, T=T, rng=stream(seed, "tg", "lines")) - smooth.curve
     return _located(T, energy, lambda _name: draws, smooth, n_runs=None)
 
 
-def of_volumes(T: Float[np.ndarray, " t"], volumes: Float[np.ndarray, "r t"], *, seed: int) -> Located:
+def of_volumes(
+    T: Float[np.ndarray, " t"], volumes: Float[np.ndarray, "r t"], *, seed: int, limit: float = WIDTH_LIMIT
+) -> Located:
     """Return the transition of an ensemble whose volume changes, as dilatometry finds it; arguments as for `of_runs`.
 
     References:
         Kovacs, 1964, doi:10.1007/BFb0050366
     """
-    found = of_runs(T, volumes, seed=seed)
+    found = of_runs(T, volumes, seed=seed, limit=limit)
     return replace(found, rows=tuple(replace(row, convention=VOLUME + row.convention) for row in found.rows))
 
 
+def summary(located: Located, *, n_records: int, limit: float = WIDTH_LIMIT) -> Summary:
+    """Return what a curve says of its transition as a whole.
+
+    Args:
+        located: What it says row by row.
+        n_records: Records of the curve.
+        limit: Widest crossover that is called a transition.
+    """
+    lines = [row for row in located.rows if row.method != _SMOOTH and row.found is not None]
+    Tg = [row.Tg for row in lines if row.found and row.Tg is not None]
+    smooth, n_runs = located.smooth, located.rows[0].n_runs
+    names = ("found", "T", "low", "high", "width", "width_low", "width_high", "share", "rival", "detectable")
+    whole: dict[str, Any] = {name: None if smooth is None else getattr(smooth, name) for name in names}
+    return Summary(
+        **whole,
+        limit=limit,
+        n_found=len(Tg),
+        n_told=len(lines),
+        Tg_low=min(Tg, default=None),
+        Tg_high=max(Tg, default=None),
+        n_runs=n_runs,
+        n_records=n_records,
+    )
+
+
+def estimates(located: Located) -> list[TgEstimate]:
+    """Return the row of each convention that the curve covers, as an estimate.
+
+    Args:
+        located: What the curve of an ensemble says row by row.
+    """
+    return [
+        TgEstimate(
+            method=row.method,
+            convention=row.convention,
+            T=row.Tg,
+            low=row.low,
+            high=row.high,
+            verdict=row.verdict,
+            found=row.found,
+        )
+        for row in located.rows
+        if row.method != _SMOOTH and row.Tg is not None and row.low is not None and row.high is not None
+    ]
+
+
 def as_values(
-    located: Located, T: Float[np.ndarray, " t"], mean: Float[np.ndarray, " t"], se: Float[np.ndarray, " t"] | None
+    located: Located,
+    T: Float[np.ndarray, " t"],
+    mean: Float[np.ndarray, " t"],
+    se: Float[np.ndarray, " t"] | None,
+    *,
+    limit: float = WIDTH_LIMIT,
 ) -> dict[str, Any]:
     """Return a curve and what it says of its transition, as JSON can hold it.
 
@@ -157,21 +313,20 @@ def as_values(
         T: Temperature of each record.
         mean: Energy per particle of each record.
         se: Standard error of each energy, where runs give one.
+        limit: Widest crossover that is called a transition.
 
     Returns:
-        ``T``, ``mean``, ``se``, ``rows`` (as `Row`), ``smooth`` (``T``, ``width``, ``evidence``, ``rival``, ``found``,
-        ``curve``; or None) and ``lines`` (``convention``, ``T``, ``glass``, ``liquid``; or None).
+        ``T``, ``mean``, ``se``, ``rows`` (as `Row`), ``summary`` (as `Summary`, with its ``sentence``), ``smooth`` (as
+        `vitrify.branches.SmoothFit`; or None) and ``lines`` (``convention``, ``T``, ``glass``, ``liquid``; or None).
     """
-    smooth = located.smooth
+    smooth, whole = located.smooth, summary(located, n_records=len(T), limit=limit)
     return {
         "T": T.tolist(),
         "mean": mean.tolist(),
         "se": None if se is None else se.tolist(),
         "rows": [asdict(row) for row in located.rows],
-        "smooth": None
-        if smooth is None
-        else {name: getattr(smooth, name) for name in ("T", "width", "evidence", "rival", "found")}
-        | {"curve": smooth.curve.tolist()},
+        "summary": asdict(whole) | {"sentence": whole.sentence()},
+        "smooth": None if smooth is None else asdict(smooth) | {"curve": smooth.curve.tolist()},
         "lines": None
         if located.lines is None
         else dict(zip(("convention", "T", "glass", "liquid"), located.lines, strict=True)),
@@ -372,7 +527,11 @@ def _located(
     *,
     n_runs: int | None,
 ) -> Located:
-    rows = [_of_lines(T, mean, draws, name=name, n_runs=n_runs) for name in CONVENTIONS]
+    has_one = None if smooth is None else smooth.found
+    rows = [
+        _told(_of_lines(T, mean, draws, name=name, n_runs=n_runs), convention, has_one=has_one)
+        for name, convention in CONVENTIONS.items()
+    ]
     if smooth is None:
         words = f"not covered: it needs {MIN_RECORDS} records, and there are {len(np.unique(T))}"
         rows.append(_nothing(_SMOOTH, "all records", words, n_runs))
@@ -387,9 +546,21 @@ def _located(
                 found=smooth.found,
                 verdict=smooth.verdict,
                 n_runs=n_runs,
+                width=smooth.width,
+                width_low=smooth.width_low,
+                width_high=smooth.width_high,
             )
         )
     return Located(rows=tuple(rows), smooth=smooth, lines=_drawn(T, mean))
+
+
+def _told(row: Row, convention: Convention, *, has_one: bool | None) -> Row:
+    """Return a row of lines with whether they find the transition: the whole curve has one, and they cross there."""
+    if row.Tg is None or has_one is None or convention.how == "four points":
+        return row
+    crosses = not row.verdict.startswith(NO_CROSSING)
+    words = "" if has_one or not crosses else "; but the whole curve has no transition"
+    return replace(row, found=has_one and crosses, verdict=row.verdict + words)
 
 
 def _of_lines(
@@ -409,14 +580,13 @@ def _of_lines(
     if draws is None:
         return _bare(T, mean, convention, method=method, name=name)
     one = tg_between(T, mean, draws(name), convention, name=name)
-    found = not one.verdict.startswith(NO_CROSSING)
     return Row(
         method=method,
         convention=name,
         Tg=one.T,
         low=one.low,
         high=one.high,
-        found=found,
+        found=None,
         verdict=one.verdict,
         n_runs=n_runs,
     )
@@ -430,12 +600,12 @@ def _bare(
     between = convention.glass[1] <= found <= convention.liquid[0]
     words = "the lines meet; so few records give no interval" if between else f"{NO_CROSSING}: not between the windows"
     known = found if np.isfinite(found) else None
-    return Row(method=method, convention=name, Tg=known, low=None, high=None, found=between, verdict=words, n_runs=None)
+    return Row(method=method, convention=name, Tg=known, low=None, high=None, found=None, verdict=words, n_runs=None)
 
 
 def _nothing(method: str, convention: str, words: str, n_runs: int | None) -> Row:
     return Row(
-        method=method, convention=convention, Tg=None, low=None, high=None, found=False, verdict=words, n_runs=n_runs
+        method=method, convention=convention, Tg=None, low=None, high=None, found=None, verdict=words, n_runs=n_runs
     )
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from vitrify import learn
+from vitrify.branches import WIDTH_LIMIT
 from vitrify.dataset import Input, Split, split_runs
 from vitrify.material import NO_POTENTIAL
 from vitrify.models import CNN, MODELS, MPNN, Network
@@ -87,6 +88,9 @@ class Study(BaseModel):
     simulate: Simulate = Simulate()
     classify: Classify = Classify()
     models: tuple[Network, ...] = Field((CNN(), MPNN()), description="Networks to train")
+    width_limit: PositiveFloat = Field(
+        WIDTH_LIMIT, description="Widest crossover, from 10% to 90% of the change of slope in T, called a transition"
+    )
     sweep: Sweep | None = Field(None, description="Settings of a network that vitrify sweep tries")
     equal_energy: EqualEnergy | None = Field(None, description="Also tell liquid from glass at equal energy")
 

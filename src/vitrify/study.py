@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrify import classify, conclusions, dynamics, log, parallel, report, store, transition, views
+from vitrify import classify, conclusions, dynamics, locate, log, parallel, report, store, transition, views
 from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
 from vitrify.models import CNN, MODELS
 from vitrify.potentials import MIXTURES, Mixture
@@ -195,11 +195,10 @@ def run(
         "cooling_curve": _cooling_curve(ensemble),
         "minimiser": _minimiser(study, ensemble),
         "reference": _reference(study, ensemble),
-        "tg": _tg(study, ensemble),
+        **_tg(study, ensemble),
         **classified(study, ensemble.T, outcomes, pair_found),
         "learning_curves": [classify.learning_curve(outcome) for outcome in outcomes if outcome["history"]],
     }
-    results["tg_summary"] = None
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
     results["timing"] = spent | {"total_s": time.perf_counter() - began}
     with _logged(study, out, "analyse", f"{study.name}-report", settings) as entry:
@@ -436,17 +435,16 @@ def _reference(study: Study, ensemble: Ensemble) -> dict[str, Any]:
     return kept
 
 
-def _tg(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _tg(study: Study, ensemble: Ensemble) -> dict[str, Any]:
+    """Return Tg by every convention that the ramp covers, and what the whole curve says of a transition."""
     # a line through both branches is of one cooling, and of energies
     one_cooling = study.simulate.cool is not None or study.simulate.imported is not None
     if not (one_cooling and study.simulate.liquid.has_potential):
-        return rows
-    for name, convention in transition.CONVENTIONS.items():
-        if not transition.covers(ensemble.T, convention):
-            continue
-        estimate = transition.tg(
-            ensemble.T, ensemble.energy("e_is"), convention, name=name, rng=stream(study.seed, "tg", name)
-        )
-        rows.append(asdict(estimate))
-    return rows
+        return {"tg": [], "transition": None}
+    T, limit = ensemble.T, study.width_limit
+    located = locate.of_runs(T, ensemble.energy("e_is"), seed=study.seed, limit=limit)
+    whole = locate.summary(located, n_records=len(T), limit=limit)
+    return {
+        "tg": [asdict(one) for one in locate.estimates(located)],
+        "transition": asdict(whole) | {"sentence": whole.sentence("the cooling curve")},
+    }

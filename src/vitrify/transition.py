@@ -6,8 +6,8 @@ the glass. Two straight lines are laid through the two branches, and they meet a
 .. math:: T_g = \frac{a_l - a_g}{b_g - b_l}, \qquad e_g = a_g + b_g T, \quad e_l = a_l + b_l T
 
 The answer depends on which records the lines are laid through, so it is computed for every convention of the table
-below and their spread is reported beside the bootstrap error. Any smoothly bending curve gives an intersection too;
-a verdict therefore says whether the two lines describe the records better than one parabola.
+below and their spread is reported beside the bootstrap error. Any smoothly bending curve gives an intersection too:
+whether there is a transition is asked of the whole curve (`vitrify.branches`), and without one no convention finds any.
 
 Temperatures are in epsilon_AA / k_B, energies in epsilon_AA per particle.
 """
@@ -66,7 +66,8 @@ class TgEstimate:
     """Glass transition temperature by one convention, with its 95% interval from resampling the runs.
 
     All three temperatures are held inside the measured range; where no crossing is supported they mean nothing
-    more than that the lines meet somewhere, and ``verdict`` says so.
+    more than that the lines meet somewhere, and ``verdict`` says so. ``found`` is whether there is a transition, which
+    only the whole curve tells (`vitrify.locate.of_runs`); None where it is not known, as of four points.
     """
 
     method: str
@@ -75,6 +76,7 @@ class TgEstimate:
     low: float
     high: float
     verdict: str
+    found: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,11 +84,12 @@ class Spread:
     """How far the conventions disagree, beside how far resampling the runs moves one of them.
 
     Args:
-        low: Lowest transition temperature among the supported conventions; nan without any.
+        low: Lowest transition temperature among the conventions that find one; nan without any.
         high: Highest.
         range: Their difference.
         interval: Median width of their 95% intervals.
-        n_supported: Number of conventions with a crossing.
+        n_supported: Number of conventions that find a transition.
+        n_told: Number of those that can tell.
     """
 
     low: float
@@ -94,6 +97,7 @@ class Spread:
     range: float
     interval: float
     n_supported: int
+    n_told: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,21 +265,22 @@ def tg_between(
 
 
 def spread(estimates: Sequence[TgEstimate]) -> Spread:
-    """Return how far the supported conventions disagree beside the width of their intervals.
+    """Return how far the conventions that find a transition disagree beside the width of their intervals.
 
     Args:
         estimates: One transition temperature per convention.
     """
-    supported = [e for e in estimates if not e.verdict.startswith(NO_CROSSING)]
-    if not supported:
-        return Spread(low=np.nan, high=np.nan, range=0.0, interval=np.nan, n_supported=0)
-    low, high = min(e.T for e in supported), max(e.T for e in supported)
+    found, n_told = [e for e in estimates if e.found], sum(e.found is not None for e in estimates)
+    if not found:
+        return Spread(low=np.nan, high=np.nan, range=0.0, interval=np.nan, n_supported=0, n_told=n_told)
+    low, high = min(e.T for e in found), max(e.T for e in found)
     return Spread(
         low=low,
         high=high,
         range=high - low,
-        interval=float(np.median([e.high - e.low for e in supported])),
-        n_supported=len(supported),
+        interval=float(np.median([e.high - e.low for e in found])),
+        n_supported=len(found),
+        n_told=n_told,
     )
 
 

@@ -1,7 +1,7 @@
 """Figures of the glass transition: the values of `vitrify.locate` in, one ``Figure`` out, as in `vitrify.figures`.
 
-A filled marker is a transition that the numbers support, an open one is not. Circles are read off structure, diamonds
-off the energy alone, triangles off the volume.
+A filled marker is a transition that is found; an open one is not found, or cannot be told. Circles are read off
+structure, diamonds off the energy alone, triangles off the volume.
 """
 
 __all__ = ["rate_figure", "tg_figure"]
@@ -166,7 +166,7 @@ def _draw_curve(ax: Axes, values: Values, shown: Sequence[Values]) -> None:
         ax.plot(lines["T"], lines["glass"], lw=0.9, color=_INK, label=f"lines, {lines['convention']}")
         ax.plot(lines["T"], lines["liquid"], lw=0.9, color=_INK)
     if values["smooth"] is not None:
-        ax.plot(T, np.array(values["smooth"]["curve"])[order], lw=1.1, color=_BLUE, label="smooth branches")
+        ax.plot(T, np.array(values["smooth"]["curve"])[order], lw=1.1, color=_BLUE, label="two branches")
     for row in shown:
         if row["found"]:
             look = _look(row) | {"mec": "white", "mew": 0.5}
@@ -196,7 +196,7 @@ def _draw_forest(ax: Axes, shown: Sequence[Values]) -> None:
 
 def _counted(shown: Sequence[Values], values: Values) -> str:
     n_runs = shown[0]["n_runs"] if shown else None
-    return "filled: supported, " + (f"{n_runs} runs" if n_runs else f"{len(values['T'])} records")
+    return "filled: found, " + (f"{n_runs} runs" if n_runs else f"{len(values['T'])} records")
 
 
 def _look(row: Values) -> dict[str, Any]:

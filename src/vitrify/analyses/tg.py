@@ -1,4 +1,4 @@
-"""Where the transition is, five ways: two lines, smooth branches, and three indicators of one classifier.
+"""Where the transition is, five ways: two lines, two branches of the whole curve, three indicators of one classifier.
 
 The classifier is shown inherent structures, each as the means and the standard deviations, over the particles of each
 species, of their descriptors. Thermal configurations would show it the bath: their bonds vibrate with the temperature,
@@ -11,7 +11,7 @@ known.
 __all__ = ["compute", "section"]
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrify import indicators, locate, report, store
+from vitrify.branches import MIN_RUNS
 from vitrify.dataset import Ensemble
 from vitrify.descriptors import Descriptors
 from vitrify.material import NO_POTENTIAL
@@ -30,6 +31,7 @@ from vitrify.transition_figures import tg_figure
 _N_TEMPERATURES = 24
 _N_SHUFFLES = 20  # then a peak above all of them has p < 0.05
 _CURVES = {"e_is": "mean unshifted inherent-structure energy", "volume": "mean volume per particle"}
+_NAMES = {"e_is": "the cooling curve", "volume": "the volume"}
 _SHOWN = {"descriptors": "structure", "e_is": "e_IS alone"}
 
 
@@ -62,10 +64,10 @@ def compute(
     values: dict[str, Any] = {"rows": []}
     volume, n_runs = ensemble.volume, ensemble.n_runs
     if volume is not None:
-        values = _curve("volume", ensemble.T, volume, locate.of_volumes(ensemble.T, volume, seed=chosen.seed))
+        values = _curve("volume", chosen, ensemble.T, volume, locate.of_volumes)
     if known:
         e_is = ensemble.energy("e_is")
-        beside, values = values, _curve("e_is", ensemble.T, e_is, locate.of_runs(ensemble.T, e_is, seed=chosen.seed))
+        beside, values = values, _curve("e_is", chosen, ensemble.T, e_is, locate.of_runs)
         values["rows"] += beside["rows"]
         values |= {} if volume is None else {"volume": beside}
     values |= {
@@ -86,14 +88,23 @@ def compute(
             name=name,
             tick=lambda n, place=place: progress("transition", place * _N_SHUFFLES + n, len(shown) * _N_SHUFFLES),  # type: ignore[misc]
         )
+        if n_runs < MIN_RUNS:
+            words = f"{n_runs} runs cannot tell a transition: {MIN_RUNS} are needed"
+            found = {one: replace(indicator, found=None, verdict=words) for one, indicator in found.items()}
         values["indicators"][name] = {one: _plain(indicator) for one, indicator in found.items()}
         values["rows"] += [asdict(row) for row in locate.indicator_rows(found, what=_SHOWN[name], n_runs=n_runs)]
     return values
 
 
-def _curve(of: str, T: np.ndarray, curves: np.ndarray, located: locate.Located) -> dict[str, Any]:
+def _curve(
+    of: str, chosen: Study, T: np.ndarray, curves: np.ndarray, locating: Callable[..., locate.Located]
+) -> dict[str, Any]:
     """Return what is located on the mean of the curves of all runs, as JSON can hold it."""
-    return locate.as_values(located, T, *mean_curve(curves)) | {"of": of}
+    located = locating(T, curves, seed=chosen.seed, limit=chosen.width_limit)
+    values = locate.as_values(located, T, *mean_curve(curves), limit=chosen.width_limit) | {"of": of}
+    whole = locate.summary(located, n_records=len(T), limit=chosen.width_limit)
+    values["summary"]["sentence"] = whole.sentence(_NAMES[of])
+    return values
 
 
 def described(ensemble: Ensemble) -> Float[np.ndarray, "r m f"]:
@@ -132,14 +143,14 @@ def section(values: dict[str, Any]) -> report.Section:
     )
     table = report.Table(
         title=f"Tg by every method, {values['n_runs']} runs",
-        columns=("method", "of", "Tg", "95% interval", "supported", "verdict"),
+        columns=("method", "of", "Tg", "95% interval", "found", "verdict"),
         rows=[
             (
                 row["method"],
                 row["convention"],
                 _number(row["Tg"]),
                 _interval(row),
-                "yes" if row["found"] else "no",
+                locate.FOUND[row["found"]],
                 row["verdict"],
             )
             for row in values["rows"]
@@ -186,7 +197,7 @@ def _plain(indicator: indicators.Indicator) -> dict[str, Any]:
 def _caption(values: dict[str, Any]) -> str:
     panels = iter("abcdefg")
     said = [
-        f"({next(panels)}) {_CURVES[curve['of']].capitalize()}, two lines and the smooth fit; supported Tg are marked."
+        f"({next(panels)}) {_CURVES[curve['of']].capitalize()}, two lines and two branches; Tg found are marked."
         for curve in (values, values.get("volume"))
         if curve is not None
     ]
@@ -201,24 +212,8 @@ def _caption(values: dict[str, Any]) -> str:
 
 
 def _sentences(values: dict[str, Any]) -> list[str]:
-    fits = [row for row in values["rows"] if row["method"] not in indicators.INDICATORS]
-    of_volume = [row for row in fits if row["convention"].startswith(locate.VOLUME)]
-    of_energy = [row for row in fits if row not in of_volume]
-    curves = (("the cooling curve", of_energy), ("the volume", of_volume))
-    return [*(_of_curve(name, rows) for name, rows in curves if rows), *_of_indicators(values)]
-
-
-def _of_curve(name: str, rows: list[dict[str, Any]]) -> str:
-    covered = [row for row in rows if row["Tg"] is not None]
-    found = [row["Tg"] for row in covered if row["found"]]
-    if not found:
-        return f"No transition is located on {name}: none of {len(covered)} fits supports one."
-    if len(found) == 1:
-        return f"One of {len(covered)} fits of {name} supports a transition, at Tg = {found[0]:.3f}."
-    return (
-        f"{len(found)} of {len(covered)} fits of {name} support a transition, at Tg from "
-        f"{min(found):.3f} to {max(found):.3f}."
-    )
+    curves = (values, values.get("volume"))
+    return [*(one["summary"]["sentence"] for one in curves if one is not None), *_of_indicators(values)]
 
 
 def _of_indicators(values: dict[str, Any]) -> list[str]:
@@ -261,7 +256,7 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
             name = {"e_is": "e_is_unshifted", "volume": "volume"}[curve["of"]]
             columns |= {name: curve["mean"], f"{name} se": curve["se"]}
     columns |= {name: [row[name] for row in values["rows"]] for name in ("method", "convention", "Tg", "low", "high")}
-    columns["supported"] = [row["found"] for row in values["rows"]]
+    columns["found"] = [row["found"] for row in values["rows"]]
     for kind, found in values["indicators"].items():
         for name, one in found.items():
             columns[f"{kind} T"] = one["T"]

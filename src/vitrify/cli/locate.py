@@ -81,6 +81,8 @@ def _of_curves(paths: Sequence[Path], options: list[str]) -> None:
         """Length of each curve's cooling, in order: the line of Tg against its logarithm is added."""
         sizes: tuple[int, ...] = ()
         """Particles of each curve's system, in order: the check of their agreement is added."""
+        width_limit: float = 0.7
+        """Widest crossover, from 10% to 90% of the change of slope, that is called a transition, in the unit of T."""
         out: Path | None = None
         """Folder the figures are saved in."""
 
@@ -89,6 +91,8 @@ def _of_curves(paths: Sequence[Path], options: list[str]) -> None:
 
     from vitrify import locate
 
+    if not (math.isfinite(given.width_limit) and given.width_limit > 0):
+        raise ValueError(f"--width-limit must be a width above 0, in the unit of T; got {given.width_limit}")
     for name, each in (("--cooling-steps", given.cooling_steps), ("--sizes", given.sizes)):
         if each and len(each) != len(paths):
             raise ValueError(f"{name} must name one number for each of the {len(paths)} curves; got {len(each)}")
@@ -97,7 +101,9 @@ def _of_curves(paths: Sequence[Path], options: list[str]) -> None:
         T, energy = (np.array(column) for column in read_curve(path))
         known = {"cooling_steps": given.cooling_steps, "n_particles": given.sizes}
         told = {key: each[len(found)] for key, each in known.items() if each}
-        found.append({"curve": str(path)} | told | locate.as_values(locate.of_curve(T, energy), T, energy, None))
+        located = locate.of_curve(T, energy, limit=given.width_limit)
+        values = locate.as_values(located, T, energy, None, limit=given.width_limit)
+        found.append({"curve": str(path)} | told | values)
     cooling, sizes = "cooling_steps" if given.cooling_steps else None, "n_particles" if given.sizes else None
     _show(found, given, cooling=cooling, sizes=sizes)
 
@@ -110,7 +116,8 @@ def _of_study(words: list[str]) -> None:
         values = analyses.run(["tg"], chosen, given.out, n_workers=workers(given), progress=progress)["tg"]
     sentences = analyses.ANALYSES["tg"].section(values).sentences
     lines = [_table(chosen.name, values["rows"]), *(f"- {one}" for one in sentences)]
-    answer(given, values, "\n".join([*lines, f"report: {given.out / 'report.html'}"]))
+    curves = [{"curve": chosen.name} | values]
+    answer(given, values | {"curves": curves}, "\n".join([*lines, f"report: {given.out / 'report.html'}"]))
 
 
 def _of_studies(named: Sequence[str], options: list[str]) -> None:
@@ -163,15 +170,20 @@ def _show(found: Sequence[dict[str, Any]], given: Any, *, cooling: str | None, s
     """
     rates = _rates(found, cooling, sizes) if cooling else []
     agree = _sizes(found, cooling, sizes) if sizes else []
-    lines = [_table(each["curve"], each["rows"]) for each in found]
+    lines = [line for each in found for line in (_table(each["curve"], each["rows"]), f"- {_whole(each)}")]
     if len(found) > 1 and (cooling or sizes):
         lines.append(_beside(found, cooling, sizes))
     lines += [f"- {one['name']}: {one['sentence']}" for one in (*rates, *agree)]
     if len(found) > 1 and (cooling or sizes) and not rates and not agree:
-        lines.append("- no method supports a transition in all of the curves that differ in one thing alone")
+        lines.append("- no method finds a transition in all of the curves that differ in one thing alone")
     if given.out is not None:
         lines.append(f"figures: {_save(found, given.out, rates, agree)}")
     answer(given, {"curves": list(found), "rate": rates, "size": agree}, "\n".join(lines))
+
+
+def _whole(each: Mapping[str, Any]) -> str:
+    """Return what a curve says of its transition as a whole."""
+    return str(each["summary"]["sentence"])
 
 
 def _save(
@@ -268,10 +280,18 @@ def _arrays(one: Mapping[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def _together(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the Tg of every method that supports a transition in each of the curves."""
+    """Return the Tg of every method that finds a transition in each of the curves, or cannot tell where lines cross."""
     from vitrify.locate import label
+    from vitrify.transition import NO_CROSSING
 
-    by_name: list[Mapping[str, Any]] = [{label(row): row for row in each["rows"] if row["found"]} for each in found]
+    by_name: list[Mapping[str, Any]] = [
+        {
+            label(row): row
+            for row in each["rows"]
+            if row["found"] or (row["found"] is None and row["Tg"] and not row["verdict"].startswith(NO_CROSSING))
+        }
+        for each in found
+    ]
     names = [name for name in by_name[0] if all(name in rows for rows in by_name)]
     keys = (("Tg", "Tg"), ("Tg_low", "low"), ("Tg_high", "high"))
     return [{"name": name} | {to: [rows[name][key] for rows in by_name] for to, key in keys} for name in names]
@@ -292,7 +312,7 @@ def _beside(found: Sequence[dict[str, Any]], cooling: str | None, sizes: str | N
     names = dict.fromkeys(label(row) for each in found for row in each["rows"])
     rows = [{label(row): row for row in each["rows"]} for each in found]
     lines = [(name, *(_cell(of.get(name)) for of in rows)) for name in names]
-    return _text("Tg beside each other; in brackets: not supported", ("method", *headings), lines)
+    return _text("Tg beside each other; in brackets: not found, or not to tell", ("method", *headings), lines)
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
@@ -304,13 +324,13 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table in words."""
-    from vitrify.locate import label
+    from vitrify.locate import FOUND, label
 
     lines = []
     for row in rows:
         number = "-" if row["Tg"] is None else f"{row['Tg']:.4f}"
         interval = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        lines.append((label(row), number, interval, "yes" if row["found"] else "no", row["verdict"]))
+        lines.append((label(row), number, interval, FOUND[row["found"]], row["verdict"]))
     return _text(title, ("method", "Tg", "95% interval", "found", "verdict"), lines)
 
 
