@@ -161,6 +161,27 @@ def test_a_control_that_tells_two_halves_apart_is_a_warning(results):
     assert {claim.direction for claim in glasses} == {"either"}
 
 
+@pytest.mark.parametrize(
+    ("found", "width", "answer"), [(True, 0.3, "shown"), (False, 0.6, "open"), (False, 1.2, "absent")]
+)
+def test_the_transition_is_a_claim_of_its_own(results, found, width, answer):
+    ends = {"width": width, "width_low": width - 0.2, "width_high": width + 0.2, "limit": 0.7, "share": 0.99}
+    results["transition"] = ends | {
+        "found": found,
+        "T": 0.4,
+        "low": 0.35,
+        "high": 0.45,
+        "n_runs": 64,
+        "sentence": "So.",
+    }
+    (claim,) = family(results, "transition")
+    assert claim.answer == answer
+    assert (claim.effect, claim.bound, claim.margin, claim.n_runs) == (width, width + 0.2, 0.7, 64)
+    assert (claim.runs_needed is None) == (answer != "open")
+    assert conclusions.summary(results)[2] == "Where is the glass transition? So."
+    assert family(results | {"transition": None}, "transition") == []
+
+
 def test_a_reference_that_is_missed_and_stalled_minima_are_warnings(results):
     results["reference"]["difference"] |= {"max_standard_errors": 4.2}
     assert "does not agree" in conclusions.warnings(results)[0]

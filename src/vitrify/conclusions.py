@@ -13,6 +13,7 @@ ranking         does a network trained at one liquid rank worse elsewhere than o
 accuracy        does it lose accuracy there
 control         does anything tell one half of a class from its other half, which nothing should
 glasses         does anything tell apart two records of the glass
+transition      does the cooling curve have a glass transition, no wider than the limit of the study
 =============== ==========================================================================================
 
 A liquid at which the energy alone ranks so well that even a perfect network could not be shown to rank better is
@@ -31,12 +32,13 @@ __all__ = [
     "warnings",
 ]
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitrify import energy, transfer
 from vitrify.baselines import BASELINES, ENERGY
-from vitrify.claims import CHANCE_SD, MIN_RUNS, Asked, Claim, gathered, judge, listed, temperatures
+from vitrify.claims import CHANCE_SD, MIN_RUNS, Answer, Asked, Claim, gathered, judge, listed, temperatures
 from vitrify.figures import MODEL_NAMES
 from vitrify.material import NO_POTENTIAL
 from vitrify.scores import Difference
@@ -61,6 +63,7 @@ def claims(results: Results) -> list[Claim]:
         *_reach(results),
         *_transferred(results),
         *_controls(results),
+        *_located(results),
     ]
 
 
@@ -299,6 +302,41 @@ def _same(results: Results, row: Row, what: str, where: str) -> Asked:
         margin=_margin(results),
         sd=CHANCE_SD,
     )
+
+
+def _located(results: Results) -> list[Claim]:
+    """Return the claim about the transition: that two branches meet, within a width below the limit."""
+    whole = results["transition"]
+    if whole is None or whole["width"] is None or whole["n_runs"] is None:
+        return []
+    width, low, high, limit, n = (whole[name] for name in ("width", "width_low", "width_high", "limit", "n_runs"))
+    chance = 1 - whole["share"]
+    answer: Answer = "shown" if whole["found"] else "absent" if n >= MIN_RUNS and low > limit else "open"
+    room = (high - width) / (limit - width) if width < limit else None
+    return [
+        Claim(
+            question=f"Does the cooling curve have a glass transition, no wider than {limit:g}?",
+            family="transition",
+            n_family=1,
+            where="The cooling curve",
+            yes=f"it has a glass transition at T = {whole['T']:.3f} [{whole['low']:.3f}, {whole['high']:.3f}]",
+            no=f"it has no glass transition narrower than {limit:g}",
+            measure="width of the crossover",
+            offset=0.0,
+            direction="below",
+            margin=limit,
+            effect=width,
+            low=low,
+            high=high,
+            bound=high,
+            p=chance,
+            p_corrected=chance,
+            n_runs=n,
+            detectable=limit - max(high - width, 0.0),
+            runs_needed=None if answer != "open" or room is None else max(MIN_RUNS, math.ceil(n * max(room, 1.0) ** 2)),
+            answer=answer,
+        )
+    ]
 
 
 def _by_answer(own: Sequence[Claim], places: Sequence[str]) -> dict[str, list[str]]:
