@@ -163,7 +163,7 @@ _BETWEEN = "transfer_studies"
 """The one analysis of several studies, kept in the folder of the first."""
 
 ANALYSES: dict[str, Analysis] = {
-    "tg": Analysis(tg.compute, tg.section),
+    "tg": Analysis(tg.compute, tg.section, version=2),
     "energy": Analysis(energy.compute, energy.section, version=2),
     "transfer": Analysis(transfer.compute, transfer.section, version=2),
     "structure": Analysis(structure.compute, structure.section),
