@@ -48,7 +48,7 @@ def test_a_planted_transition_is_found_and_covered(landscape, n_seeds):
     assert np.mean([fit.low <= T_g <= fit.high for T_g, fit in found]) >= 0.9
     assert np.mean([fit.found for _, fit in found]) >= 0.9
     assert np.mean([fit.T - T_g for T_g, fit in found]) == pytest.approx(0, abs=0.02)
-    assert np.mean([fit.high - fit.low for _, fit in found]) < 0.15
+    assert np.median([fit.high - fit.low for _, fit in found]) < 0.2  # of the union of two forms
 
 
 @pytest.mark.parametrize("n_seeds", [4, pytest.param(100, marks=pytest.mark.slow)])
