@@ -78,7 +78,7 @@ def test_the_results_keep_the_contract(finished: tuple[Path, dict]) -> None:
         for score in ("accuracy", "auc", "accuracy_rethresholded"):
             assert 0 <= row[score]["low"] <= row[score]["value"] <= row[score]["high"] <= 1
     for row in results["tg"]:
-        assert {"method", "convention", "T", "low", "high", "verdict"} <= set(row)
+        assert {"method", "convention", "T", "low", "high", "verdict", "found"} <= set(row)
     assert {"study", "versions", "minimiser", "reference", "learning_curves", "conclusions"} <= set(results)
     assert "difference" not in results["reference"]  # 64 particles cooled in 20 time units are not comparable
     shift = np.array(curve["e_is_shifted"]["mean"]) - curve["e_is_unshifted"]["mean"]
