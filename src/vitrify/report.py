@@ -538,7 +538,18 @@ def _ks(rows: Sequence[Results]) -> str:
 
 def learning_name(entry: Results) -> str:
     """Return the file name, without suffix, of the figure of an entry of ``learning_curves``."""
-    return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
+    records = _records(entry["train_k"]).replace(", ", "-")
+    return f"learning_{entry['input']}_{entry['model']}_k{records}_against_k{entry['glass_k']}"
+
+
+def _records(k: int | Sequence[int]) -> str:
+    """Return a record, or those of several liquids in one class, in words."""
+    return str(k) if isinstance(k, int) else ", ".join(map(str, k))
+
+
+def _temperatures(T: float | Sequence[float]) -> str:
+    """Return the temperature of a record, or the range of several liquids in one class, in words."""
+    return f"{T:.3f}" if isinstance(T, int | float) else f"{min(T):.3f} to {max(T):.3f}"
 
 
 def _beside(one: Results, other: Results) -> bool:
@@ -580,6 +591,7 @@ def _score_columns(rows: Sequence[Results]) -> dict[str, Sequence]:
 def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sections: Sequence[Section] = ()) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"interval": with_interval, "difference": _difference, "model": name_of_model}
+    environment.filters |= {"records": _records, "temperatures": _temperatures}
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         results=results,
@@ -587,7 +599,7 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
         picture_inputs=inputs,
         sections=sections,
         settings=_flat(results["study"]),
-        groups=_groups([*results["classification"], *_equal_energy_rows(results)]),
+        groups=_groups([*results["classification"], *_equal_energy_rows(results), *results.get("groups", [])]),
         learning=[
             (learning_name(entry), entry, None if entry["weights"] is None else _weights_name(entry))
             for entry in results["learning_curves"]
@@ -612,10 +624,14 @@ def _groups(rows: Sequence[Results]) -> list[tuple[str, list[Results]]]:
         (_AT_EQUAL_ENERGY, lambda row: row["test_T"] is None),
         (
             "trained at each temperature",
-            lambda row: not row["control"] and row["train_k"] == row["test_k"] and row["test_T"] is not None,
+            lambda row: not row["control"] and row["train_k"] == row["test_k"] and isinstance(row["test_T"], float),
         ),
-        ("trained once, applied elsewhere", lambda row: not row["control"] and row["train_k"] != row["test_k"]),
+        (
+            "trained once, applied elsewhere",
+            lambda row: not row["control"] and row["train_k"] != row["test_k"] and not isinstance(row["train_k"], list),
+        ),
         ("same-class control", lambda row: row["control"]),
+        ("trained on several liquids in one class", lambda row: isinstance(row["train_k"], list)),
     )
     order = list(figures.MODEL_NAMES)
     groups = []
@@ -623,7 +639,13 @@ def _groups(rows: Sequence[Results]) -> list[tuple[str, list[Results]]]:
         for kind, belongs in kinds:
             chosen = [row for row in rows if row["input"] == name and belongs(row)]
             place = {model: order.index(model) if model in order else -1 for model in {row["model"] for row in chosen}}
-            chosen.sort(key=lambda row: (place[row["model"]], row["model"], row["test_k"]))
+            chosen.sort(key=lambda row: (place[row["model"]], row["model"], _ordered(row["train_k"], row["test_k"])))
             if chosen:
                 groups.append((f"{name}, {kind}", chosen))
     return groups
+
+
+def _ordered(train_k: int | list[int], test_k: int | list[int]) -> tuple[list[int], bool, list[int]]:
+    """Return what sorts rows of one model by record; those of a group follow each other, the group's own first."""
+    several = train_k if isinstance(train_k, list) else []
+    return several, isinstance(test_k, int), test_k if isinstance(test_k, list) else [test_k]

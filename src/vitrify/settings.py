@@ -6,7 +6,7 @@ import errno
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -34,6 +34,9 @@ class Classify(BaseModel):
     inputs: tuple[Input, ...] = Field(("thermal", "inherent"), description="Configurations shown to the classifiers")
     k_glass: PositiveInt = Field(200, description="Record labelled glass")
     k: tuple[PositiveInt, ...] = Field((5, 60, 100, 140, 160), description="Records labelled liquid, one training each")
+    groups: tuple[tuple[PositiveInt, ...], ...] = Field(
+        (), description="Records labelled liquid together, one training each; also written as lists within k"
+    )
     k_transfer: PositiveInt = Field(5, description="The liquid whose classifier is also tested on all the others")
     control: tuple[PositiveInt, ...] = Field(
         (171, 195), description="Two records below the transition: glass against glass; none when empty"
@@ -48,6 +51,18 @@ class Classify(BaseModel):
     validation: float = Field(0.15, gt=0, lt=1, description="Fraction of the runs that choose")
     test: float = Field(0.25, gt=0, lt=1, description="Fraction of the runs that are touched once")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_groups(cls, given: Any) -> Any:
+        """Take the lists within ``k`` for groups: ``k = [5, [5, 60, 100]]``."""
+        if not isinstance(given, dict) or not isinstance(given.get("k"), list | tuple):
+            return given
+        lists = [one for one in given["k"] if isinstance(one, list | tuple)]
+        if not lists:
+            return given
+        plain = [one for one in given["k"] if not isinstance(one, list | tuple)]
+        return given | {"k": plain, "groups": [*given.get("groups", ()), *lists]}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.k_transfer not in self.k:
@@ -58,12 +73,20 @@ class Classify(BaseModel):
             raise ValueError(f"control must be two different records, or empty; got {list(self.control)}")
         if len(set(self.k)) < len(self.k):
             raise ValueError(f"k must not repeat a record; got {list(self.k)}")
+        for group in self.groups:
+            if len(set(group)) < 2 or len(set(group)) < len(group) or self.k_glass in group:
+                raise ValueError(
+                    f"a group of k must be two or more different records other than k_glass = {self.k_glass}; "
+                    f"got {list(group)}"
+                )
+        if len(set(self.groups)) < len(self.groups):
+            raise ValueError(f"k must not repeat a group; got {[list(group) for group in self.groups]}")
         return self
 
     @property
     def records(self) -> tuple[int, ...]:
         """All records whose positions are needed, in order."""
-        return tuple(sorted({*self.k, self.k_glass, *self.control}))
+        return tuple(sorted({*self.k, *(k for group in self.groups for k in group), self.k_glass, *self.control}))
 
 
 class EqualEnergy(BaseModel):

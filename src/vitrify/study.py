@@ -187,7 +187,10 @@ def run(
         "minimiser": _minimiser(study, ensemble),
         "reference": _reference(study, ensemble),
         "tg": _tg(study, ensemble),
-        "classification": [row for row in rows if row["train_k"] != classify.EQUAL_ENERGY],
+        "classification": [
+            row for row in rows if row["train_k"] != classify.EQUAL_ENERGY and not isinstance(row["train_k"], list)
+        ],
+        "groups": [row for row in rows if isinstance(row["train_k"], list)],
         "equal_energy": None
         if pair_found is None
         else {
@@ -328,6 +331,7 @@ def _report(
     if results["equal_energy"] is not None:
         rows = classify.corrected(results["equal_energy"]["rows"])
         results["equal_energy"] = results["equal_energy"] | {"rows": rows}
+    results["groups"] = classify.corrected(results.get("groups", []))
     results["conclusions"] = report.conclusions(results)
     report.write(
         results,

@@ -122,7 +122,11 @@ def attribute(
 
 def _trainings(chosen: Study, asked: Task, kinds: Sequence[str]) -> list[classify.Training]:
     """Return the first training of each kind of network on some records."""
-    able = [one for one in classify.trainings(chosen) if one.model is not None and not (one.control or one.replicate)]
+    able = [
+        one
+        for one in classify.trainings(chosen)
+        if one.model is not None and not (one.control or one.replicate or one.group)
+    ]
     found = [one for one in able if one.input == asked.input and one.train_k == asked.k]
     known = sorted({(one.input, one.train_k) for one in able})
     if not found:

@@ -40,7 +40,8 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     for shown, data in equal.items():
         of_each = zip(data.run.tolist(), data.label.tolist(), getattr(data, ENERGY[shown]).tolist(), strict=True)
         known[shown, classify.EQUAL_ENERGY] = {(run, y): e for run, y, e in of_each}
-    outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in classify.trainings(chosen)]
+    of_one = [one for one in classify.trainings(chosen) if not one.group]
+    outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in of_one]
     tasks: dict[tuple[str, int], list[Values]] = {}
     for outcome in classify.averaged(outcomes):
         if not outcome["control"]:
