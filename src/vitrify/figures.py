@@ -229,6 +229,7 @@ def as_the_network_sees(
     image_liquid: UInt8[np.ndarray, "c h w"],
     log_picture_glass: UInt8[np.ndarray, "p q 3"],
     log_picture_liquid: UInt8[np.ndarray, "p q 3"],
+    classes: tuple[str, str] = ("liquid", "glass"),
 ) -> Figure:
     """Return a glass and a liquid side by side, as the network is shown them and as the source log drew them.
 
@@ -237,14 +238,16 @@ def as_the_network_sees(
         image_liquid: The same of a liquid.
         log_picture_glass: Red, green and blue, as ``vitrify.views.log_picture`` draws it.
         log_picture_liquid: The same of a liquid.
+        classes: What the liquid and the glass are called.
     """
     figure = Figure(figsize=(6.4, 6.9), layout="constrained")
     axes = figure.subplots(2, 2)
+    liquid, glass = classes
     pictures = (
-        (_coloured(image_glass), f"glass, as the network sees it ({image_glass.shape[2]} px)"),
-        (_coloured(image_liquid), f"liquid, as the network sees it ({image_liquid.shape[2]} px)"),
-        (log_picture_glass, f"glass, as the log drew it ({log_picture_glass.shape[1]} px)"),
-        (log_picture_liquid, f"liquid, as the log drew it ({log_picture_liquid.shape[1]} px)"),
+        (_coloured(image_glass), f"{glass}, as the network sees it ({image_glass.shape[2]} px)"),
+        (_coloured(image_liquid), f"{liquid}, as the network sees it ({image_liquid.shape[2]} px)"),
+        (log_picture_glass, f"{glass}, as the log drew it ({log_picture_glass.shape[1]} px)"),
+        (log_picture_liquid, f"{liquid}, as the log drew it ({log_picture_liquid.shape[1]} px)"),
     )
     for ax, (picture, title) in zip(axes.flat, pictures, strict=True):
         ax.imshow(picture, interpolation="nearest")

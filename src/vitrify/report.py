@@ -39,6 +39,7 @@ from vitrify import figures, learning_figures
 from vitrify.baselines import BASELINES
 from vitrify.material import NO_POTENTIAL
 from vitrify.parallel import spread as spread_over_processes
+from vitrify.settings import CLASSES
 from vitrify.transition import TgEstimate, spread
 
 Results = dict[str, Any]
@@ -187,7 +188,7 @@ def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawin
         if scores
     ]
     drawings += [
-        Drawing(name=f"pictures_{name}", draw=figures.as_the_network_sees, values=four)
+        Drawing(name=f"pictures_{name}", draw=figures.as_the_network_sees, values=(*four, _classes(results)))
         for name, four in pictures.items()
     ]
     drawings += [
@@ -542,6 +543,12 @@ def learning_name(entry: Results) -> str:
     return f"learning_{entry['input']}_{entry['model']}_k{records}_against_k{entry['glass_k']}"
 
 
+def _classes(results: Results) -> tuple[str, str]:
+    """Return what the classes 0 and 1 are called."""
+    zero, one = results.get("classes", CLASSES)
+    return zero, one
+
+
 def _records(k: int | Sequence[int]) -> str:
     """Return a record, or those of several liquids in one class, in words."""
     return str(k) if isinstance(k, int) else ", ".join(map(str, k))
@@ -592,12 +599,14 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"interval": with_interval, "difference": _difference, "model": name_of_model}
     environment.filters |= {"records": _records, "temperatures": _temperatures}
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         results=results,
         figures=shown,
         picture_inputs=inputs,
         sections=sections,
+        classes=_classes(results),
         settings=_flat(results["study"]),
         groups=_groups([*results["classification"], *_equal_energy_rows(results), *results.get("groups", [])]),
         learning=[

@@ -17,7 +17,7 @@ from vitrify import classify, dynamics, log, parallel, report, store, transition
 from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
 from vitrify.models import CNN, MODELS
 from vitrify.potentials import MIXTURES, Mixture
-from vitrify.settings import Input, Study
+from vitrify.settings import Input, Study, class_names
 from vitrify.system import Configuration, stream
 
 Progress = Callable[[str, float, float], None]
@@ -331,6 +331,11 @@ def _report(
     if results["equal_energy"] is not None:
         rows = classify.corrected(results["equal_energy"]["rows"])
         results["equal_energy"] = results["equal_energy"] | {"rows": rows}
+    results["classes"] = list(class_names(study))
+    results["learning_curves"] = [
+        entry | {"classes": list(class_names(study, k if isinstance(k := entry["train_k"], int) else None))}
+        for entry in results["learning_curves"]
+    ]
     results["groups"] = classify.corrected(results.get("groups", []))
     results["conclusions"] = report.conclusions(results)
     report.write(

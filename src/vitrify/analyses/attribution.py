@@ -23,7 +23,7 @@ from vitrify.local_order import local_order
 from vitrify.material import Material
 from vitrify.mpnn import MPNN, bond_attention
 from vitrify.potentials import Mixture
-from vitrify.settings import Input, Study, split
+from vitrify.settings import Input, Study, class_names, split
 from vitrify.snapshots import Snapshot
 from vitrify.system import Configuration, stream
 from vitrify.trajectories import write
@@ -177,6 +177,7 @@ def _network(job: _Job, tick: parallel.Tick) -> tuple[Entry, np.ndarray]:
         "input": training.input,
         "k": training.train_k,
         "k_glass": training.k_glass,
+        "classes": list(class_names(job.study, training.train_k)),
         "n_runs": len(np.unique(tests.run)),
         "n_configurations": len(tests.label),
         "baseline": found.baseline,

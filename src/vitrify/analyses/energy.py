@@ -13,7 +13,7 @@ from vitrify import classify, energy, energy_figures, report, scores, store, stu
 from vitrify.baselines import ENERGY
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
-from vitrify.settings import Study
+from vitrify.settings import CLASSES, Study, class_names
 from vitrify.system import stream
 
 Values = dict[str, Any]
@@ -121,6 +121,7 @@ def _task(
         "input": name,
         "k": k,
         "T": T,
+        "classes": list(class_names(chosen, k)),
         "energy_name": word,
         "energy": e.tolist(),
         "label": label.tolist(),
@@ -219,6 +220,7 @@ def _where(task: Values) -> str:
 
 
 def _table(task: Values) -> report.Table:
+    liquid, glass = task.get("classes", CLASSES)
     after = task["matched"]["after"]
     balance = ""
     if after is not None:
@@ -251,8 +253,8 @@ def _table(task: Values) -> report.Table:
             "energy adds to it (nats)",
             "p",
             "p, Holm",
-            "r with the energy, glass",
-            "r, liquid",
+            f"r with the energy, {glass}",
+            f"r, {liquid}",
         ),
         rows=rows,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import Configuration, stream
 from vitrify.views import pair_correlation
 
@@ -57,7 +57,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
         for place, k in enumerate(records[:-1]):
             rows.append(_told_apart(chosen, name, k, T[place], table[:, place], table[:, -1], names, results))
     curves = [one for name in inputs for one in _curves(ensemble, records, T, name)]
-    return {"metrics": metrics, "rows": rows, "curves": curves}
+    return {"metrics": metrics, "rows": rows, "curves": curves, "classes": list(class_names(chosen))}
 
 
 def _tables(
@@ -206,7 +206,7 @@ def section(values: Values) -> report.Section:
                 values=(curves,),
                 data=g,
                 caption="Partial pair correlations and structure factor of the hottest and the coldest liquid and of "
-                f"the glass; bands are standard errors over {curves[0]['n_runs']} runs.",
+                f"the {values.get('classes', CLASSES)[1]}; bands are standard errors over {curves[0]['n_runs']} runs.",
             ),
         ],
         tables=[_table(row) for row in values["rows"] if not _easy(row)],

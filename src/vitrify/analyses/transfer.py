@@ -27,7 +27,7 @@ from vitrify import baselines, classify, learn, report, scores, store, transfer,
 from vitrify.dataset import Ensemble, Labelled
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import stream
 
 Values = dict[str, Any]
@@ -77,7 +77,13 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
             grid.append([_answers(chosen, logits, tested) for tested in states])
         models.append(_model(chosen, model, states, ensemble.T, grid))
     named = [{"input": name, "k": k, "T": float(ensemble.T[k - 1])} for name, k in states]
-    return {"states": named, "models": models, "n_test_runs": len(parts.test), "k_transfer": chosen.classify.k_transfer}
+    return {
+        "states": named,
+        "models": models,
+        "n_test_runs": len(parts.test),
+        "k_transfer": chosen.classify.k_transfer,
+        "classes": list(class_names(chosen)),
+    }
 
 
 def _glass(chosen: Study) -> int:
@@ -230,9 +236,9 @@ def section(values: Values) -> report.Section:
         draw=transfer_figures.transfer_matrix,
         values=(models, states),
         data=_columns(values),
-        caption="Row: the liquid trained on; column: the liquid tested on, or one half of the glasses against the "
-        f"other (null). Outlined: tested where it was trained. Each value is of {values['n_test_runs']} test runs; the "
-        "intervals are in the table.",
+        caption="Row: the liquid trained on; column: the liquid tested on, or one half of the runs' "
+        f"{values.get('classes', CLASSES)[1]} against the other (null). Outlined: tested where it was trained. Each "
+        f"value is of {values['n_test_runs']} test runs; the intervals are in the table.",
     )
     return report.Section(
         anchor="transfer",
