@@ -58,6 +58,24 @@ def test_the_planted_answer_is_found(finished: tuple[Path, dict]) -> None:
         assert row["auc"]["low"] <= 0.5 <= row["auc"]["high"]
 
 
+def test_the_augmented_pictures_are_of_the_glass_of_the_first_run(finished: tuple[Path, dict]) -> None:
+    out, _ = finished
+    ensemble = store.load(out / "data", TINY.simulate, seed=TINY.seed, k=(20,))
+    images, elements, called = study._augmented(TINY, out)
+    view = next(model.view for model in TINY.models if model.kind == "cnn")
+    (plain,) = view(ensemble.inherent[0], ensemble.species, ensemble.box, stride=8)
+    assert called == "glass, inherent structure"
+    np.testing.assert_array_equal(images[elements.index((False, 0))], plain[0])
+    mirrored = view(
+        (ensemble.inherent[0] * [-1, 1] % ensemble.box).astype(np.float32), ensemble.species, ensemble.box, stride=8
+    )[0]
+    np.testing.assert_array_equal(images[elements.index((True, 0))], mirrored[0])
+    assert (out / "figures" / "augmented.png").exists()
+    assert 'id="augmented"' in (out / "report.html").read_text()
+    unseen = TINY.model_copy(update={"models": tuple(model for model in TINY.models if model.kind == "mpnn")})
+    assert study._augmented(unseen, out) is None
+
+
 def test_every_classifier_is_scored_where_it_should_be(finished: tuple[Path, dict]) -> None:
     _, results = finished
     for name, own in (("thermal", "e_pot"), ("inherent", "e_is")):

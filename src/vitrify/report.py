@@ -136,6 +136,7 @@ def write(
     out: Path,
     *,
     sections: Sequence[Section] = (),
+    augmented: tuple[Any, ...] | None = None,
     n_workers: int = 1,
     progress: Callable[[float, float], None] = lambda _done, _total: None,
 ) -> Path:
@@ -147,12 +148,17 @@ def write(
             network sees them, then as the log drew them.
         out: Folder of the study; created if absent.
         sections: The analyses made of the study.
+        augmented: The arguments of `vitrify.figures.augmented_pictures`, if a network is trained on such pictures.
         n_workers: Processes that draw.
         progress: Told the figures drawn and the figures in all.
     """
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = [*_drawings(results, pictures), *(drawing for section in sections for drawing in section.drawings)]
+    drawings = [
+        *_drawings(results, pictures),
+        *_augmented(augmented),
+        *(drawing for section in sections for drawing in section.drawings),
+    ]
     done = 0.0
 
     def tick(amount: float) -> None:
@@ -172,6 +178,11 @@ def write(
     beside.write_text(_page(results, shown, list(pictures), sections), encoding="utf-8")
     beside.replace(path)  # a page is there whole or not at all
     return path
+
+
+def _augmented(pictures: tuple[Any, ...] | None) -> list[Drawing]:
+    """Return the figure of the symmetries that training shows pictures under."""
+    return [] if pictures is None else [Drawing(name="augmented", draw=figures.augmented_pictures, values=pictures)]
 
 
 def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawing]:

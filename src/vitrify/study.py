@@ -343,6 +343,7 @@ def _report(
         _pictures(study, out),
         out,
         sections=sections(study, out),
+        augmented=_augmented(study, out),
         n_workers=n_workers,
         progress=lambda done, total: progress("report", done, total),
     )
@@ -369,6 +370,27 @@ def _pictures(study: Study, out: Path) -> dict[str, report.Pictures]:
         seen = view(np.stack([glass, liquid]), ensemble.species, ensemble.box, stride=CNN.stride)[0]
         pictures[name] = (seen[0], seen[1], drawn(glass), drawn(liquid))
     return pictures
+
+
+def _augmented(study: Study, out: Path) -> tuple[np.ndarray, list[tuple[bool, int]], str] | None:
+    """Return the record ``k_glass`` of the first run under every symmetry that training shows pictures under.
+
+    Nothing is returned unless a network of the study is trained on turned and mirrored pictures.
+    """
+    seeing = [model for model in study.models if isinstance(model, CNN)]
+    if not seeing or not study.classify.train.augment:
+        return None
+    name, k = study.classify.inputs[-1], study.classify.k_glass
+    one = study.simulate.model_copy(update={"n_runs": 1})
+    ensemble = store.load(out / "data", one, seed=study.seed, k=(k,))
+    elements = views.turns_and_mirrors(ensemble.box)
+    g = len(elements)
+    turned = views.symmetry(
+        np.repeat(ensemble.shown(name)[0], g, axis=0), ensemble.box, element=np.arange(g), shift=np.zeros((g, 2))
+    )
+    (images,) = seeing[0].view(turned, ensemble.species, ensemble.box, stride=CNN.stride)
+    kind = "thermal" if name == "thermal" else "inherent structure"
+    return images, elements, f"{class_names(study)[1]}, {kind}"
 
 
 def _cooling_curve(ensemble: Ensemble) -> dict[str, Any]:
