@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vitrify import report, store, study
+from vitrify import report, store, structure, study
 from vitrify.settings import SHIPPED, Study, from_toml, named, quickstart
 
 TINY = from_toml(Path(__file__).parent / "tiny.toml")
@@ -56,6 +56,19 @@ def test_the_planted_answer_is_found(finished: tuple[Path, dict]) -> None:
     assert row["n_test_runs"] == 4
     for row in _rows(results, control=True, train_k=20, model="e_pot"):
         assert row["auc"]["low"] <= 0.5 <= row["auc"]["high"]
+
+
+def test_the_graphs_are_those_of_the_records_beside_them(finished: tuple[Path, dict]) -> None:
+    out, results = finished
+    assert [(row["input"], row["k"]) for row in results["graphs"]] == [
+        (name, k) for name in ("thermal", "inherent") for k in (1, 14, 20)
+    ]
+    ensemble = store.load(out / "data", TINY.simulate, seed=TINY.seed, k=(14,))
+    found = structure.connectivity(ensemble.inherent[:, 0], ensemble.box, n_neighbours=6)
+    row = results["graphs"][4]
+    assert (row["T"], row["n_configurations"]) == (results["cooling_curve"]["T"][13], 16)
+    assert (row["connected"], row["degree"]) == (found.connected, found.degree)
+    assert "Neighbour graphs" in (out / "report.html").read_text()
 
 
 def test_the_augmented_pictures_are_of_the_glass_of_the_first_run(finished: tuple[Path, dict]) -> None:

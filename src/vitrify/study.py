@@ -15,7 +15,7 @@ import numpy as np
 
 from vitrify import classify, dynamics, log, parallel, report, store, transition, views
 from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
-from vitrify.models import CNN, MODELS
+from vitrify.models import CNN, MODELS, MPNN
 from vitrify.potentials import MIXTURES, Mixture
 from vitrify.settings import Input, Study, class_names
 from vitrify.system import Configuration, stream
@@ -197,6 +197,7 @@ def run(
             "pair": asdict(pair_found),
             "rows": [row for row in rows if row["train_k"] == classify.EQUAL_ENERGY],
         },
+        "graphs": _graphs(study, ensemble),
         "learning_curves": [classify.learning_curve(outcome) for outcome in outcomes if outcome["history"]],
     }
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
@@ -391,6 +392,24 @@ def _augmented(study: Study, out: Path) -> tuple[np.ndarray, list[tuple[bool, in
     (images,) = seeing[0].view(turned, ensemble.species, ensemble.box, stride=CNN.stride)
     kind = "thermal" if name == "thermal" else "inherent structure"
     return images, elements, f"{class_names(study)[1]}, {kind}"
+
+
+_N_GRAPH_RUNS = 64  # runs whose neighbour graphs are looked at
+
+
+def _graphs(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
+    """Return how connected the graphs are that a network on graphs is shown, record by record."""
+    from vitrify import structure  # SciPy's parts take half a second to import
+
+    classify, rows = study.classify, []
+    for model in (one for one in study.models if isinstance(one, MPNN)):
+        for name in classify.inputs:
+            for k in (*sorted(classify.k), classify.k_glass):
+                shown = ensemble.shown(name)[:_N_GRAPH_RUNS, ensemble.place("k", k)]
+                found = structure.connectivity(shown, ensemble.box, n_neighbours=model.view.n_neighbours)
+                where = {"model": model.kind, "input": name, "k": k, "T": float(ensemble.T[k - 1])}
+                rows.append(where | {"n_neighbours": model.view.n_neighbours} | asdict(found))
+    return rows
 
 
 def _cooling_curve(ensemble: Ensemble) -> dict[str, Any]:
