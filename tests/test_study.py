@@ -281,7 +281,7 @@ def test_a_study_that_is_held_comes_to_a_page_without_a_transition(tmp_path: Pat
             "simulate.hold is not a cooling, and the defaults of classify.k, classify.k_transfer, classify.control are",
         ),
         ({"classify": {"k": [60], "k_transfer": 5}}, r"k_transfer must be one of k = \[60\]; got 5"),
-        ({"classify": {"k": [5, 200]}}, "a record cannot be both liquid and glass"),
+        ({"classify": {"k": [5, 200]}}, "a record cannot be in both classes"),
         ({"classify": {"k": [5, 5]}}, "k must not repeat a record"),
         ({"classify": {"control": [171]}}, "control must be two different records, or empty"),
         ({"simulate": {"n_runs": 2}}, "simulate more runs"),

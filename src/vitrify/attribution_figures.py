@@ -5,7 +5,14 @@ Particles are discs of their own diameter; those of B have a dark rim, those of 
 colour. Images of the periodic box fill its edges.
 """
 
-__all__ = ["attribution_maps", "beside_the_input", "bond_attention_map", "channel_maps", "correlations"]
+__all__ = [
+    "attribution_maps",
+    "beside_the_input",
+    "bond_attention_map",
+    "channel_maps",
+    "correlations",
+    "neurons_against_order",
+]
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -115,6 +122,37 @@ def correlations(networks: Sequence[Entry]) -> Figure:
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def neurons_against_order(entry: Entry) -> Figure:
+    """Return the activation of each neuron against five-fold order, a panel for each neuron, both classes in it.
+
+    Args:
+        entry: One network of the analysis with one hidden layer: ``neurons`` is drawn.
+    """
+    neurons, called = entry["neurons"], _called(entry)
+    n = len(neurons["activation"])
+    n_columns = min(n, 3)
+    n_rows = -(-n // n_columns)
+    figure = Figure(figsize=(2.6 * n_columns + 0.4, 2.7 * n_rows + 0.2), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False).flat
+    order, label = np.array(neurons["order"]), np.array(neurons["label"])
+    for place, (ax, values) in enumerate(zip(axes, neurons["activation"], strict=False)):
+        _style(ax)
+        rows = {row["class"]: row for row in neurons["rows"] if row["neuron"] == place + 1}
+        for which, name, colour, marker in ((0, "liquid", _RED, "s"), (1, "glass", _BLUE, "o")):
+            row = rows[name]
+            words = rf"{called[name]}, $\rho$ = {row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+            shown = label == which
+            ax.plot(order[shown], np.array(values)[shown], marker, ms=3.4, color=colour, mfc="none", label=words)
+        weight = rows["glass"]["weight"]
+        ax.set_title(f"neuron {place + 1}, weight in the logit {weight:+.2f}", fontsize=_SMALL, loc="left")
+        ax.legend(fontsize=_SMALL - 1, frameon=False, loc="best", handletextpad=0.2)
+    for ax in list(axes)[n:]:
+        ax.set_axis_off()
+    figure.supxlabel(r"mean five-fold order $|\psi_5|$", fontsize=_TEXT)
+    figure.supylabel("activation", fontsize=_TEXT)
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vitrify.analyses import neurons
 from vitrify.attribution_figures import attribution_maps, beside_the_input, bond_attention_map, channel_maps
 from vitrify.attribution_figures import correlations as correlations_figure
 from vitrify.local_order import FIELDS
@@ -33,7 +34,7 @@ def section(values: Entry) -> Section:
         title="What the networks see",
         sentences=sentences,
         drawings=_drawings(values),
-        tables=[_correlation_table(networks)],
+        tables=[_correlation_table(networks), *(neurons.table(entry) for entry in networks if entry.get("neurons"))],
     )
 
 
@@ -78,6 +79,8 @@ def _sentences(entry: Entry) -> list[str]:
     if (bonds := entry["bonds"]) is not None:
         words = ", ".join(f"{row['mean']:.2f} where {row['hears']} hears {row['sends']}" for row in bonds["means"])
         said.append(f"The {name}'s attention to a bond, 1 in the mean, is {words}.")
+    if entry.get("neurons"):
+        said.append(neurons.sentence(entry))
     return said
 
 
@@ -161,6 +164,7 @@ def _drawings(values: Entry) -> list[Drawing]:
             caption="Rank correlation of attribution and local order within species, 95% intervals over test runs.",
         )
     ]
+    found += [neurons.drawing(entry, f"{entry['model']}_{pair}") for entry in networks if entry.get("neurons")]
     if len(networks[0]["shown"]["glass"]["box"]) != 2:
         return found
     found.insert(
