@@ -167,7 +167,7 @@ ANALYSES: dict[str, Analysis] = {
     "energy": Analysis(energy.compute, energy.section, version=2),
     "transfer": Analysis(transfer.compute, transfer.section, version=2),
     "structure": Analysis(structure.compute, structure.section),
-    "attribution": Analysis(attribution.compute, attribution_section.section),
+    "attribution": Analysis(attribution.compute, attribution_section.section, version=2),
     "probes": Analysis(probes.compute, probes.section),
 }
 """By name, in the order of the report."""
