@@ -68,7 +68,7 @@ def test_a_page_of_two_liquids_calls_them_so(out: Path) -> None:
     page = (out / "report.html").read_text()
     assert f"<h1>L{HOT[1:]} or {WARM}, from positions alone</h1>" in page
     assert f"the {WARM} left and the {HOT} right" in page
-    assert f"Record k against the {WARM}" in page
+    assert f"(and its number k), against the {WARM}" in page
     assert f"positive for {WARM}." in page
     for false in ("Glass or liquid", "A glass and a liquid", "the glass left", "positive for glass", "glass k"):
         assert false not in page

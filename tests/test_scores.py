@@ -323,6 +323,20 @@ def test_bounds_of_no_difference_are_no_narrower_than_the_scores_allow():
     assert found.auc.lower == pytest.approx(-found.auc.upper)
 
 
+def test_each_bound_of_a_difference_takes_the_bounds_of_the_scores_that_point_its_way():
+    logit, label, run = separated(30)
+    other = logit + 2.0 * np.random.default_rng(10).normal(size=60)
+    found, one, two = compare(logit, other, label, run).auc, *(above_chance(s, label, run) for s in (logit, other))
+    up, down = (
+        np.hypot(a.upper - a.value, b.value - b.lower) if above else np.hypot(a.value - a.lower, b.upper - b.value)
+        for a, b, above in ((one, two, True), (one, two, False))
+    )
+    reach = t.ppf(0.95, 29) * found.se
+    assert found.upper == pytest.approx(found.value + max(reach, up))
+    assert found.lower == pytest.approx(found.value - max(reach, down))
+    assert abs(up - down) > 0.005
+
+
 def test_an_auc_of_folds_is_over_the_pairs_of_each_fold():
     """Two folds that each rank perfectly, on scales so far apart that a pooled ranking is wrong for a quarter."""
     label, run, fold = np.tile([0, 1], 8), np.repeat(np.arange(8), 2), np.repeat([0, 1], 8)

@@ -22,6 +22,7 @@ A liquid at which the energy alone ranks so well that even a perfect network cou
 
 __all__ = [
     "SHOWN_AS",
+    "apart",
     "chosen_network",
     "claims",
     "energy_claims",
@@ -234,11 +235,23 @@ def _more(results: Results, rows: Sequence[Row]) -> list[Asked]:
     ]
 
 
-def _apart(results: Results) -> str:
-    """Return what a classifier tells from what, in words."""
-    zero, one = results.get("classes", CLASSES)
+def apart(classes: Sequence[str] = CLASSES) -> str:
+    """Return what a classifier tells from what.
+
+    Args:
+        classes: What the classes 0 and 1 are called.
+
+    Example:
+        >>> apart(), apart(("liquid at T = 1.951", "liquid at T = 1.025"))
+        ('the liquid from the glass', 'the liquid from the liquid at T = 1.025')
+    """
+    zero, one = classes
     zero = "liquid" if zero.startswith("liquid at") else zero  # its temperature is that of the row
     return f"the {zero} from the {one}"
+
+
+def _apart(results: Results) -> str:
+    return apart(results.get("classes", CLASSES))
 
 
 def _reach(results: Results) -> list[Claim]:
