@@ -98,7 +98,7 @@ def test_a_family_is_corrected_together_and_counted() -> None:
     assert one(0.1).p < 0.05 < judge("family", [asked(0.1)] * 4)[0].p_corrected
     assert judge("family", [asked(0.1)] * 4)[0].answer == "open"
     assert judge("family", []) == []
-    assert "(= 0.1 for 4 questions)" in judge("family", [asked(0.1)] * 4)[0].sentence
+    assert "(0.1 corrected for 4 questions)" in judge("family", [asked(0.1)] * 4)[0].sentence
 
 
 def test_few_runs_decide_nothing() -> None:
@@ -159,7 +159,7 @@ def test_an_effect_against_the_direction_needs_the_runs_of_an_absence() -> None:
     sd, n = 0.6, 40
     claim = one(-0.001, se=sd / np.sqrt(n), n=n)
     assert claim.answer == "open"
-    assert "to show an absence within 0.05 takes" in claim.sentence
+    assert "to show that it is below the margin of 0.05 takes" in claim.sentence
     assert claim.runs_needed is not None
     m = claim.runs_needed
     draws = np.random.default_rng(3).normal(-0.001, sd, size=(1500, m))
@@ -194,14 +194,16 @@ def test_shown_says_effect_interval_p_and_runs() -> None:
     numbers = f"d {claim.effect:+.3f} [{claim.low:+.3f}, {claim.high:+.3f}]"
     assert claim.sentence.startswith(f"Here: it is more ({numbers}, p ")
     assert re.search(
-        r"p (= [\d.e-]+|< 0\.0001) \((= [\d.e-]+|< 0\.0001) for 2 questions\), 40 runs\)\.$", claim.sentence
+        r"p (= [\d.e-]+|< 0\.0001) \(([\d.e-]+|< 0\.0001) corrected for 2 questions\), 40 runs\)\.$", claim.sentence
     )
 
 
 def test_absent_says_margin_and_bound() -> None:
     claim = one(0.0, se=0.02)
     assert claim.sentence.startswith("Here: it is no more (")
-    assert f"below {claim.bound:.3f} with 95% confidence, less than the margin of 0.05" in claim.sentence
+    assert (
+        f"an effect above {claim.bound:.3f} is excluded with 95% confidence, and the margin is 0.05" in claim.sentence
+    )
     assert "40 runs" in claim.sentence
 
 
@@ -234,5 +236,7 @@ def test_the_same_test_gives_the_same_claim() -> None:
 def test_places_are_gathered_by_their_answer() -> None:
     own = judge("x", [asked(0.3), asked(0.0, se=0.01), asked(0.06), asked(0.25)])
     text = gathered("The network", own, ["a", "b", "c", "d"])
-    assert text.startswith("The network: it is more at a and d; it is no more at b; open whether it is more at c.")
-    assert "The largest effect: here, d +0.300" in text
+    assert text.startswith(
+        "The network: it is more at a and d; it is no more, within 0.05, at b; it is open whether it is more at c."
+    )
+    assert "The largest effect, at a: d +0.300" in text

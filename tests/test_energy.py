@@ -195,7 +195,7 @@ def test_the_question_becomes_a_claim() -> None:
     asked = energy.asked(energy.adds(s, e, label, run), who="the CNN", where="Here", n_runs=75, margin=0.05)
     (claim,) = claims.judge("primary", [asked])
     assert claim.answer == "shown"
-    assert claim.sentence.startswith("Here: the CNN sees more than the energy (AUC at equal energy minus 0.5: +0.2")
+    assert claim.sentence.startswith("Here: the CNN sees more than the energy (AUC at equal energy 0.7")
     noise = energy.asked(energy.adds(-s, e, label, run), who="the CNN", where="Here", n_runs=75, margin=0.05)
     assert claims.judge("primary", [noise])[0].answer == "absent"
 

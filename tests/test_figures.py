@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from vitrify import figures
+from vitrify import figures, views
 from vitrify.baselines import BASELINES
 from vitrify.transition import CONVENTIONS, REFERENCE
 
@@ -271,3 +271,40 @@ def test_score_axes_hold_every_interval(metric):
     lowest = min(r[metric]["low"] for r in results["classification"] if not r["control"])
     figure = figures.scores_against_temperature(results, metric=metric)
     assert all(ax.get_ylim()[0] < lowest for ax in figure.axes if ax.axison)
+
+
+# one configuration under the symmetries of its box
+
+
+def test_each_panel_of_the_augmented_pictures_shows_the_symmetry_in_its_title():
+    box = np.array([16.0, 16.0])
+    positions = np.array([[[3.0, 1.0], [10.0, 13.0]]], np.float32)
+    elements = views.turns_and_mirrors(box)
+    turned = views.symmetry(np.repeat(positions, 8, axis=0), box, element=np.arange(8), shift=np.zeros((8, 2)))
+    (images,) = views.Image()(turned, np.array([0, 1]), box, stride=8)
+    figure = figures.augmented_pictures(images, elements, "glass")
+    expected = {  # where (3, 1) goes, worked out by hand: turned anticlockwise about the origin, then wrapped
+        "glass": (3, 1),
+        "turned by 90°": (15, 3),
+        "turned by 180°": (13, 15),
+        "turned by 270°": (1, 13),
+        "mirrored": (13, 1),
+        "mirrored, turned by 90°": (15, 13),
+        "mirrored, turned by 180°": (3, 15),
+        "mirrored, turned by 270°": (1, 3),
+    }
+    assert [ax.get_title() for ax in figure.axes] == list(expected)
+    for ax in figure.axes:
+        shown = np.asarray(ax.images[0].get_array())
+        orange = (shown[..., 0] > 0.9) & (shown[..., 2] < 0.2)
+        rows, columns = np.nonzero(orange)
+        scale = 16.0 / shown.shape[0]
+        x, y = (columns.mean() + 0.5) * scale, 16.0 - (rows.mean() + 0.5) * scale
+        assert (x, y) == pytest.approx(expected[ax.get_title()], abs=0.3), ax.get_title()
+
+
+def test_a_box_that_is_no_square_has_four_symmetries():
+    elements = views.turns_and_mirrors(np.array([16.0, 8.0]))
+    assert sorted(elements) == [(False, 0), (False, 180), (True, 0), (True, 180)]
+    figure = figures.augmented_pictures(np.zeros((4, 2, 8, 16), np.uint8), elements, "glass")
+    assert len(figure.axes) == 4

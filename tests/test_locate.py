@@ -49,7 +49,7 @@ def test_a_file_of_four_points_gives_the_listed_tg(row, tmp_path, capsys):
     rows = said(capsys, "tg", written(tmp_path / "four.dat", T, energy))["curves"][0]["rows"]
     found = {one["convention"]: one for one in rows}
     assert found[name]["Tg"] == pytest.approx(expected, abs=5e-4)
-    assert found[name]["found"]
+    assert all(one["found"] is None for one in rows)  # four points cannot tell
     assert (found[name]["low"], found[name]["high"]) == (None, None)
     others = [one for one in rows if one["convention"] != name]
     assert all(one["Tg"] is None and one["verdict"].startswith("not covered") for one in others)
@@ -61,8 +61,14 @@ def test_the_published_curve_gives_the_listed_tg(capsys):
     for name, expected in PUBLISHED.items():
         assert found[name]["Tg"] == pytest.approx(expected, abs=5e-4)
         assert found[name]["low"] < expected < found[name]["high"]
-    assert found["all records"]["found"]
+    whole = found["all records"]
+    assert whole["found"] is True
+    assert (whole["Tg"], whole["width"]) == (pytest.approx(0.435, abs=1e-3), pytest.approx(0.286, abs=2e-3))
+    assert whole["width_low"] <= whole["width"] <= whole["width_high"] < 0.4
     assert found["least squares 0.05-0.25 | 0.6-1.2"]["verdict"].startswith("no crossing supported")
+    assert found["least squares 0.05-0.25 | 0.6-1.2"]["found"] is False
+    assert [one["found"] for name, one in found.items() if name.startswith("four")] == [None, None]
+    assert sum(one["found"] is True for one in found.values()) == 6
 
 
 def test_the_rows_of_an_ensemble_are_those_of_the_study():
@@ -74,6 +80,57 @@ def test_the_rows_of_an_ensemble_are_those_of_the_study():
         assert (rows[name].Tg, rows[name].low, rows[name].high) == (one.T, one.low, one.high)
         assert (rows[name].verdict, rows[name].n_runs, rows[name].method) == (one.verdict, 40, one.method)
     assert rows["all records"].low < 0.4 < rows["all records"].high
+    listed = locate.estimates(locate.of_runs(RAMP, energies, seed=5))
+    assert [(one.T, one.found) for one in listed] == [(rows[name].Tg, rows[name].found) for name in CONVENTIONS]
+
+
+def test_the_command_tells_a_parabola_from_a_kink(tmp_path, capsys):
+    """From a file to the answer of every row: the curve's temperatures, its limit, its conventions."""
+    rng = np.random.default_rng(11)
+    curves = {"bend": 0.03 * RAMP**2, "kink": 0.01 * RAMP + 0.08 * np.maximum(RAMP - 0.42, 0)}
+    files = [
+        written(tmp_path / name, RAMP, -3.9 + curve + rng.normal(scale=0.001, size=200))
+        for name, curve in curves.items()
+    ]
+    bend, kink = said(capsys, "tg", *files)["curves"]
+    for each, found in ((bend, False), (kink, True)):
+        told = {row["convention"]: row["found"] for row in each["rows"]}
+        assert [told.pop(name) for name in tuple(told) if name.startswith("four points")] == [None, None]
+        assert told.pop("all records") is found
+        assert (True in told.values()) is found
+        assert None not in told.values()
+        assert each["summary"]["found"] is found
+    assert bend["summary"]["n_found"] == 0
+    assert bend["summary"]["n_told"] == 6
+    assert "0 of 6 conventions" in bend["summary"]["sentence"]
+    smooth = kink["rows"][-1]
+    assert smooth["Tg"] == pytest.approx(0.42, abs=0.02)
+    assert smooth["low"] <= 0.42 <= smooth["high"]
+    assert smooth["width_high"] < 0.2
+    tight = said(capsys, "tg", files[1], "--width-limit", "0.001")["curves"][0]["rows"]
+    assert {row["found"] for row in tight} == {None}  # the records do not resolve it
+    assert "--width-limit must be a width above 0" in failed(capsys, "tg", files[1], "--width-limit", "-1")
+
+
+def test_the_summary_says_what_was_found_and_with_what():
+    kinked = planted(np.random.default_rng(1))
+    straight = planted(np.random.default_rng(2), glass=0.05, liquid=0.05)
+    yes, no, few = (
+        locate.summary(locate.of_runs(RAMP, runs, seed=1, limit=0.6), n_records=200, limit=0.6)
+        for runs in (kinked, straight, kinked[:4])
+    )
+    assert (yes.found, no.found, few.found) == (True, False, None)
+    assert (yes.n_found, yes.n_told, no.n_found, no.n_told, few.n_told) == (6, 6, 0, 6, 0)
+    assert yes.Tg_low is not None
+    assert yes.Tg_low <= 0.4 <= yes.Tg_high
+    for words in (f"T = {yes.T:.3f} [{yes.low:.3f}, {yes.high:.3f}]", "limit of 0.6", "40 runs", f"{yes.width:.3f} ["):
+        assert words in yes.sentence()
+    assert no.detectable is not None
+    assert f"a kink whose slope changes by {no.detectable:.2g} would have been found" in no.sentence("it")
+    assert few.sentence().startswith("4 runs of the curve cannot tell")
+    short = locate.summary(locate.of_curve(RAMP[::25], kinked[0][::25]), n_records=8)
+    assert (short.found, short.T, short.n_told) == (None, None, 0)
+    assert "12 records are needed" in short.sentence()
 
 
 def test_intervals_from_residuals_cover_the_truth():
@@ -288,6 +345,39 @@ def test_the_analysis_finds_a_planted_change_of_structure(planted_values):
         assert row["n_runs"] == 12
         assert len(planted_values["indicators"]["e_is"][name]["value"]) == len(T) - 1
     assert rows["smooth branches", "all records"]["low"] <= 0.9 <= rows["smooth branches", "all records"]["high"]
+    assert rows["smooth branches", "all records"]["found"] is True
+
+
+def test_the_analysis_hands_on_the_runs_their_temperatures_and_the_limit(monkeypatch):
+    """The mean is over runs, not over records, and every run is resampled whole: a spy sees what is handed on."""
+    ensemble, seen = lattices(np.random.default_rng(5), T_c=0.9), {}
+    tiny = from_toml(Path(__file__).parent / "tiny.toml").model_dump(mode="json") | {"width_limit": 0.55, "seed": 9}
+    tiny["simulate"]["cool"] |= {"n_frames": 12, "n_steps": 4080}
+    tiny["simulate"]["n_runs"] = 12
+    tiny["classify"] |= {"k_glass": 12, "k": [1], "control": []}
+    monkeypatch.setattr(store, "load", lambda *_, **__: ensemble)
+
+    real = locate.of_runs
+
+    def spy(T, energies, **words):
+        seen.update(words, T=T, energies=energies)
+        return real(T, energies, **words)
+
+    monkeypatch.setattr(locate, "of_runs", spy)
+    chosen = Study.model_validate(tiny)
+    monkeypatch.setattr(tg, "_indicate", lambda *_, **__: {})
+    values = tg.compute(chosen, Path(), n_workers=1, progress=lambda *_: None)
+    np.testing.assert_array_equal(seen["T"], ensemble.T)
+    np.testing.assert_array_equal(seen["energies"], ensemble.e_is_unshifted)
+    assert (seen["limit"], seen["seed"], values["summary"]["limit"]) == (0.55, 9, 0.55)
+    np.testing.assert_allclose(values["mean"], ensemble.e_is_unshifted.mean(axis=0))
+    np.testing.assert_allclose(values["se"], ensemble.e_is_unshifted.std(axis=0, ddof=1) / np.sqrt(12))
+    assert values["n_runs"] == 12
+    results = study._tg(chosen, ensemble)
+    assert [one["found"] for one in results["tg"]] == [
+        row["found"] for row in values["rows"] if row["method"] != "smooth branches" and row["Tg"] is not None
+    ]
+    assert results["transition"]["limit"] == 0.55
 
 
 def test_the_section_says_what_was_found_and_draws_it(planted_values):
@@ -316,6 +406,7 @@ def test_figures_show_what_is_supported(tmp_path):
     T, curve = RAMP, planted(np.random.default_rng(6), n_runs=10).mean(axis=0)
     values = locate.as_values(locate.of_curve(T, curve), T, curve, None)
     values["rows"][0] |= {"found": False}
+    values["rows"][1] |= {"found": True}
     figure = tg_figure(values)
     forest = figure.axes[1]
     assert [label.get_text() for label in forest.get_yticklabels()] == [locate.label(row) for row in values["rows"]]

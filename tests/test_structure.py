@@ -53,6 +53,32 @@ def test_the_three_metrics_are_those_of_all_distances(d: int, k: int) -> None:
         assert structure.bond_metrics(configuration, n_neighbours=k) == _by_brute_force(configuration, k)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_connectivity_is_that_of_all_distances(k: int) -> None:
+    """With every particle a B the graph of the metrics is the whole graph."""
+    many = [_random(seed) for seed in range(6)]
+    whole = [
+        _by_brute_force(Configuration(positions=one.positions, species=np.ones(60, int), box=one.box), k)
+        for one in many
+    ]
+    shown = np.stack([one.positions for one in many]).astype(np.float32)
+    found = structure.connectivity(shown, many[0].box, n_neighbours=k)
+    pieces = [components for components, _, _ in whole]
+    assert (found.n_configurations, found.max_components) == (6, max(pieces))
+    assert found.components == pytest.approx(np.mean(pieces))
+    assert found.connected == np.mean(np.array(pieces) == 1)
+    assert found.degree == pytest.approx(2 * np.mean([bonds for _, bonds, _ in whole]) / 60)
+
+
+def test_connectivity_of_a_lattice_and_of_three_pairs() -> None:
+    lattice = _triangular()
+    found = structure.connectivity(lattice.positions[None].astype(np.float32), lattice.box, n_neighbours=6)
+    assert (found.connected, found.components, found.degree) == (1.0, 1.0, 6.0)
+    pairs = np.array([[[0.0, 0], [1, 0], [5, 5], [6, 5], [10, 10], [11, 10]]], np.float32)
+    found = structure.connectivity(pairs, np.full(2, 20.0), n_neighbours=1)
+    assert (found.connected, found.max_components, found.degree) == (0.0, 3, 1.0)
+
+
 def test_the_three_metrics_of_a_hand_made_graph() -> None:
     # a pair B-B, a pair A-B, and a pair A-A, far from each other, one neighbour each
     positions = np.array([[0.0, 0.0], [1, 0], [5, 5], [6, 5], [10, 10], [11, 10]])

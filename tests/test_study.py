@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vitrify import report, store, study
+from vitrify import report, store, structure, study
 from vitrify.settings import SHIPPED, Study, from_toml, named, quickstart
 
 TINY = from_toml(Path(__file__).parent / "tiny.toml")
@@ -58,6 +58,37 @@ def test_the_planted_answer_is_found(finished: tuple[Path, dict]) -> None:
         assert row["auc"]["low"] <= 0.5 <= row["auc"]["high"]
 
 
+def test_the_graphs_are_those_of_the_records_beside_them(finished: tuple[Path, dict]) -> None:
+    out, results = finished
+    assert [(row["input"], row["k"]) for row in results["graphs"]] == [
+        (name, k) for name in ("thermal", "inherent") for k in (1, 14, 20)
+    ]
+    ensemble = store.load(out / "data", TINY.simulate, seed=TINY.seed, k=(14,))
+    found = structure.connectivity(ensemble.inherent[:, 0], ensemble.box, n_neighbours=6)
+    row = results["graphs"][4]
+    assert (row["T"], row["n_configurations"]) == (results["cooling_curve"]["T"][13], 16)
+    assert (row["connected"], row["degree"]) == (found.connected, found.degree)
+    assert "Neighbour graphs" in (out / "report.html").read_text()
+
+
+def test_the_augmented_pictures_are_of_the_glass_of_the_first_run(finished: tuple[Path, dict]) -> None:
+    out, _ = finished
+    ensemble = store.load(out / "data", TINY.simulate, seed=TINY.seed, k=(20,))
+    images, elements, called = study._augmented(TINY, out)
+    view = next(model.view for model in TINY.models if model.kind == "cnn")
+    (plain,) = view(ensemble.inherent[0], ensemble.species, ensemble.box, stride=8)
+    assert called == "glass, inherent structure"
+    np.testing.assert_array_equal(images[elements.index((False, 0))], plain[0])
+    mirrored = view(
+        (ensemble.inherent[0] * [-1, 1] % ensemble.box).astype(np.float32), ensemble.species, ensemble.box, stride=8
+    )[0]
+    np.testing.assert_array_equal(images[elements.index((True, 0))], mirrored[0])
+    assert (out / "figures" / "augmented.png").exists()
+    assert 'id="augmented"' in (out / "report.html").read_text()
+    unseen = TINY.model_copy(update={"models": tuple(model for model in TINY.models if model.kind == "mpnn")})
+    assert study._augmented(unseen, out) is None
+
+
 def test_every_classifier_is_scored_where_it_should_be(finished: tuple[Path, dict]) -> None:
     _, results = finished
     for name, own in (("thermal", "e_pot"), ("inherent", "e_is")):
@@ -78,7 +109,7 @@ def test_the_results_keep_the_contract(finished: tuple[Path, dict]) -> None:
         for score in ("accuracy", "auc", "accuracy_rethresholded"):
             assert 0 <= row[score]["low"] <= row[score]["value"] <= row[score]["high"] <= 1
     for row in results["tg"]:
-        assert {"method", "convention", "T", "low", "high", "verdict"} <= set(row)
+        assert {"method", "convention", "T", "low", "high", "verdict", "found"} <= set(row)
     assert {"study", "versions", "minimiser", "reference", "learning_curves", "conclusions"} <= set(results)
     assert "difference" not in results["reference"]  # 64 particles cooled in 20 time units are not comparable
     shift = np.array(curve["e_is_shifted"]["mean"]) - curve["e_is_unshifted"]["mean"]
@@ -250,7 +281,7 @@ def test_a_study_that_is_held_comes_to_a_page_without_a_transition(tmp_path: Pat
             "simulate.hold is not a cooling, and the defaults of classify.k, classify.k_transfer, classify.control are",
         ),
         ({"classify": {"k": [60], "k_transfer": 5}}, r"k_transfer must be one of k = \[60\]; got 5"),
-        ({"classify": {"k": [5, 200]}}, "a record cannot be both liquid and glass"),
+        ({"classify": {"k": [5, 200]}}, "a record cannot be in both classes"),
         ({"classify": {"k": [5, 5]}}, "k must not repeat a record"),
         ({"classify": {"control": [171]}}, "control must be two different records, or empty"),
         ({"simulate": {"n_runs": 2}}, "simulate more runs"),

@@ -479,7 +479,7 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "b.xyz", [frame])
     (again,) = read(tmp_path / "b.xyz")
     assert again.columns["label"].tolist() == ["u", "v"]
-    with pytest.raises(ValueError, match="a format is one of dump, data, gsd, xyz, ase; got 'pdf'"):
+    with pytest.raises(ValueError, match="a format is one of dump, data, gsd, xyz, columns, ase; got 'pdf'"):
         read(tmp_path / "b.dump", form="pdf")
 
 

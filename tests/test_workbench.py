@@ -121,8 +121,11 @@ def test_the_studys_sweep_is_run_on_validation_runs(out: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (Task(input="thermal", k=21), "k must be a record of the study, 1 to 20, other than its glass 20; got 21"),
-        (Task(input="thermal", k=20), "other than its glass 20; got 20"),
+        (
+            Task(input="thermal", k=21),
+            "k must be a record of the study, 1 to 20, other than classify.k_glass = 20; got 21",
+        ),
+        (Task(input="thermal", k=20), "other than classify.k_glass = 20; got 20"),
         (Task(input="thermal", k=0), r"give it a table \[equal_energy\]"),
     ],
 )

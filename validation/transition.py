@@ -148,8 +148,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--ensembles", type=int, default=100, help="ensembles of each curve")
     parser.add_argument("--seed", type=int, default=1, help="seed of all of them")
     given = parser.parse_args(words)
-    scores = {name: judge(name, n_ensembles=given.ensembles, seed=given.seed) for name in PLANTED}
-    console = Console(width=120)
+    console, scores = Console(width=120), {}
+    for name in PLANTED:
+        Console(stderr=True).print(f"planting: {name}", highlight=False)
+        scores[name] = judge(name, n_ensembles=given.ensembles, seed=given.seed)
     console.print(table(scores), highlight=False)
     console.print(
         f"{given.ensembles} ensembles of {_N_RUNS} runs each, seed {given.seed}, limit of the width {WIDTH_LIMIT:g}",

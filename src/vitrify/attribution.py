@@ -257,6 +257,52 @@ def correlation(
     return float(ranks[0] @ ranks[1] / math.sqrt(sizes.prod())) if sizes.all() else 0.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankCorrelation:
+    """Spearman's correlation of two numbers of independent runs.
+
+    Args:
+        value: The correlation.
+        low: Lower end of its 95% interval.
+        high: Upper end.
+        p: Of the hypothesis that the two are independent, two-sided.
+        n_runs: Number of runs.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    n_runs: int
+
+
+def across_runs(one: Float[np.ndarray, " r"], other: Float[np.ndarray, " r"]) -> RankCorrelation:
+    r"""Return Spearman's correlation of two numbers of every independent run, with its interval.
+
+    .. math:: \tanh\left(\operatorname{artanh}\rho \pm 1.96 \sqrt{(1 + \rho^2 / 2) / (n - 3)}\right)
+
+    and, for p, :math:`\operatorname{artanh}\rho` against the spread :math:`\sqrt{1.06 / (n - 3)}` that it has where
+    the two are independent. A correlation of 1 is taken as half a swap of neighbours less, so that its interval has a
+    width. Of fewer than 5 runs nothing is known: the interval is from -1 to 1, and p is 1.
+
+    Args:
+        one: A number of every run.
+        other: Another one.
+
+    References:
+        Bonett & Wright 2000, doi:10.1007/BF02294183, equation 4; Fieller, Hartley & Pearson 1957,
+        doi:10.1093/biomet/44.3-4.470
+    """
+    n, value = len(one), correlation(one, other)
+    if n < 5:
+        return RankCorrelation(value=value, low=-1.0, high=1.0, p=1.0, n_runs=n)
+    most = 1 - 6 / (n**3 - n)
+    z = math.atanh(min(max(value, -most), most))
+    reach = 1.959964 * math.sqrt((1 + value**2 / 2) / (n - 3))
+    p = math.erfc(abs(z) / math.sqrt(2 * 1.06 / (n - 3)))
+    return RankCorrelation(value=value, low=math.tanh(z - reach), high=math.tanh(z + reach), p=p, n_runs=n)
+
+
 def mean_over_runs(values: Float[np.ndarray, " r"]) -> Estimate:
     """Return the mean of one number of each independent run, with Student's 95% interval.
 

@@ -5,7 +5,14 @@ Particles are discs of their own diameter; those of B have a dark rim, those of 
 colour. Images of the periodic box fill its edges.
 """
 
-__all__ = ["attribution_maps", "beside_the_input", "bond_attention_map", "channel_maps", "correlations"]
+__all__ = [
+    "attribution_maps",
+    "beside_the_input",
+    "bond_attention_map",
+    "channel_maps",
+    "correlations",
+    "neurons_against_order",
+]
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -51,7 +58,7 @@ def attribution_maps(networks: Sequence[Entry], radius: Sequence[float]) -> Figu
         for ax, name in zip(row, _CLASSES, strict=True):
             shown = entry["shown"][name]
             _particles(ax, shown, radius, np.array(shown["attribution"]), limit)
-            title = f"{_name(entry)}: {name}, logit {shown['logit']:+.1f}"
+            title = f"{_name(entry)}: {_called(entry)[name]}, logit {shown['logit']:+.1f}"
             ax.set_title(title, fontsize=_TEXT, loc="left")
         bar = figure.colorbar(_scale(limit), ax=row, extend="both", shrink=0.8, aspect=30, pad=0.015)
         bar.set_label(f"added to the logit (baseline {entry['baseline']:+.1f})", fontsize=_TEXT)
@@ -73,7 +80,7 @@ def beside_the_input(entry: Entry, radius: Sequence[float]) -> Figure:
     for (left, right), name in zip(figure.subplots(2, 2), _CLASSES, strict=True):
         shown = entry["shown"][name]
         _input(left, entry, shown, radius)
-        left.set_title(f"{name}, as the {_name(entry)} is shown it", fontsize=_TEXT, loc="left")
+        left.set_title(f"{_called(entry)[name]}, as the {_name(entry)} is shown it", fontsize=_TEXT, loc="left")
         values = np.array(shown["attribution"])
         n = max(1, round(_FRACTION * len(values)))
         order = np.argsort(values)
@@ -83,8 +90,8 @@ def beside_the_input(entry: Entry, radius: Sequence[float]) -> Figure:
         _discs(right, shown, radius, colours=colours)
         right.set_title(f"logit {shown['logit']:+.1f}, run {shown['run']}", fontsize=_TEXT, loc="left")
     keys = [
-        Patch(fc=_BLUE, label=f"most glassy {_FRACTION:.0%}"),
-        Patch(fc=_RED, label=f"least glassy {_FRACTION:.0%}"),
+        Patch(fc=_BLUE, label=f"most towards {_called(entry)['glass']}, {_FRACTION:.0%}"),
+        Patch(fc=_RED, label=f"most towards {_called(entry)['liquid']}, {_FRACTION:.0%}"),
         *_species_key(len(radius)),
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=min(6, len(keys)), fontsize=_SMALL, frameon=False)
@@ -108,13 +115,44 @@ def correlations(networks: Sequence[Entry]) -> Figure:
             place = np.arange(len(fields)) + dodge
             value, low, high = (np.array([rows[field][key] for field in fields]) for key in ("value", "low", "high"))
             spread = np.stack([value - low, high - value])
-            ax.errorbar(value, place, xerr=spread, fmt=marker, ms=4, lw=1.0, color=colour, label=name)
+            ax.errorbar(value, place, xerr=spread, fmt=marker, ms=4, lw=1.0, color=colour, label=_called(entry)[name])
         ax.set_title(f"{_name(entry)}, n = {entry['n_runs']} runs", fontsize=_TEXT, loc="left")
         ax.set_xlabel(r"Spearman's $\rho$ with attribution", fontsize=_TEXT)
     axes[0].set_yticks(range(len(fields)), [FIELDS[field] for field in fields])
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def neurons_against_order(entry: Entry) -> Figure:
+    """Return the activation of each neuron against five-fold order, a panel for each neuron, both classes in it.
+
+    Args:
+        entry: One network of the analysis with one hidden layer: ``neurons`` is drawn.
+    """
+    neurons, called = entry["neurons"], _called(entry)
+    n = len(neurons["activation"])
+    n_columns = min(n, 3)
+    n_rows = -(-n // n_columns)
+    figure = Figure(figsize=(2.6 * n_columns + 0.4, 2.7 * n_rows + 0.2), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False).flat
+    order, label = np.array(neurons["order"]), np.array(neurons["label"])
+    for place, (ax, values) in enumerate(zip(axes, neurons["activation"], strict=False)):
+        _style(ax)
+        rows = {row["class"]: row for row in neurons["rows"] if row["neuron"] == place + 1}
+        for which, name, colour, marker in ((0, "liquid", _RED, "s"), (1, "glass", _BLUE, "o")):
+            row = rows[name]
+            words = rf"{called[name]}, $\rho$ = {row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+            shown = label == which
+            ax.plot(order[shown], np.array(values)[shown], marker, ms=3.4, color=colour, mfc="none", label=words)
+        weight = rows["glass"]["weight"]
+        ax.set_title(f"neuron {place + 1}, weight in the logit {weight:+.2f}", fontsize=_SMALL, loc="left")
+        ax.legend(fontsize=_SMALL - 1, frameon=False, loc="best", handletextpad=0.2)
+    for ax in list(axes)[n:]:
+        ax.set_axis_off()
+    figure.supxlabel(r"mean five-fold order $|\psi_5|$", fontsize=_TEXT)
+    figure.supylabel("activation", fontsize=_TEXT)
     return figure
 
 
@@ -135,7 +173,7 @@ def channel_maps(entry: Entry) -> Figure:
             ax.imshow(one.T, origin="lower", cmap="cividis", vmin=0, vmax=top, interpolation="nearest")
             _bare(ax)
             if channel == 0:
-                ax.set_ylabel(name, fontsize=_TEXT)
+                ax.set_ylabel(_called(entry)[name], fontsize=_TEXT)
         gone = channel in dead
         says = f"{channel}: dead" if gone else f"{channel}: 0 to {top:.2g}"
         axes[0, channel].set_title(says, fontsize=_SMALL, color=_RED if gone else _INK)
@@ -160,7 +198,7 @@ def bond_attention_map(entry: Entry, radius: Sequence[float]) -> Figure:
         species = np.array(shown["species"])
         _discs(ax, shown, [0.45 * size for size in radius], colours=np.where(species > 0, "white", "#C4C4C4"))
         _bonds(ax, shown, np.array(bonds["neighbours"]), np.array(bonds["attention"]), top)
-        ax.set_title(f"{name}, logit {shown['logit']:+.1f}", fontsize=_TEXT, loc="left")
+        ax.set_title(f"{_called(entry)[name]}, logit {shown['logit']:+.1f}", fontsize=_TEXT, loc="left")
     scale = ScalarMappable(norm=Normalize(0, top), cmap="viridis_r")
     bar = figure.colorbar(scale, ax=axes, extend="max", shrink=0.8, aspect=30, pad=0.015)
     bar.set_label("attention to the bond (mean 1)", fontsize=_TEXT)
@@ -292,3 +330,8 @@ def _input(ax: Axes, entry: Entry, shown: Entry, radius: Sequence[float]) -> Non
             neighbours, _, _ = graph(positions[None].astype(np.float32), species, box)
             _bonds(ax, shown, neighbours[0], None, 1.0)
     _framed(ax, box)
+
+
+def _called(entry: Entry) -> dict[str, str]:
+    """Return what the classes are called, by the keys they have in the values."""
+    return dict(zip(("liquid", "glass"), entry.get("classes", ("liquid", "glass")), strict=True))

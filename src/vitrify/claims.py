@@ -150,7 +150,8 @@ class Claim:
     @property
     def evidence(self) -> str:
         """What was measured, with its interval, p and runs."""
-        several = f" ({in_words(self.p_corrected)} corrected for {self.n_family} questions)" * (self.n_family > 1)
+        corrected = in_words(self.p_corrected).removeprefix("= ")
+        several = f" ({corrected} corrected for {self.n_family} questions)" * (self.n_family > 1)
         value, low, high = (self._measured(x) for x in (self.effect, self.low, self.high))
         return f"{self.measure} {value} [{low}, {high}], p {in_words(self.p)}{several}, {self.n_runs} runs"
 
@@ -168,9 +169,12 @@ class Claim:
         points = {"above": self.effect > 0, "below": self.effect < 0, "either": True}[self.direction]
         size = "an effect of the observed size" if points else f"that it is below the margin of {self.margin:g}"
         few = f", fewer than the {MIN_RUNS} that can decide anything" if self.n_runs < MIN_RUNS else ""
+        chance = f"had an 80% chance to show an effect of {self.detectable:.3f}"
+        if self.offset and self.detectable >= 1 - self.offset:
+            chance = "had less than an 80% chance to show any effect"
         return (
-            f"{self.where}: it is open whether {self.yes} ({self.evidence}{few}). These runs had an 80% chance to show "
-            f"an effect of {self.detectable:.3f}; to show {size} takes {needed} runs."
+            f"{self.where}: it is open whether {self.yes} ({self.evidence}{few}). These runs {chance}; to show {size} "
+            f"takes {needed} runs."
         )
 
     def _measured(self, effect: float) -> str:
@@ -231,7 +235,7 @@ def gathered(head: str, claims: Sequence[Claim], places: Sequence[str], *, by: s
     for answer, words in (
         ("shown", claims[0].yes),
         ("absent", f"{claims[0].no}, within {claims[0].margin:g},"),
-        ("open", f"open whether {claims[0].yes}"),
+        ("open", f"it is open whether {claims[0].yes}"),
     ):
         where = [place for place, claim in zip(places, claims, strict=True) if claim.answer == answer]
         if where:

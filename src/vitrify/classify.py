@@ -1,6 +1,6 @@
 """The classifiers of a study: which there are, how each is trained and scored, and the rows of the table."""
 
-__all__ = ["EQUAL_ENERGY", "Training", "learn_all", "learning_curve", "rows", "trainings", "weights"]
+__all__ = ["EQUAL_ENERGY", "SEVERAL", "Training", "learn_all", "learning_curve", "rows", "trainings", "weights"]
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from vitrify import baselines, entries, learn, lineage, log, parallel, scores, store
-from vitrify.dataset import Ensemble, Labelled, Split, labelled, null
+from vitrify.dataset import Ensemble, Labelled, Split, labelled, null, several
 from vitrify.energy import MIN_ADDING, adds
 from vitrify.models import Logistic, Network, Shallow
 from vitrify.sets import named_weights
@@ -31,6 +31,9 @@ _OTHER_ENERGY = {"thermal": "e_is", "inherent": "e_pot"}
 EQUAL_ENERGY = 0
 """In place of a record: the liquid of the study, or the glass of its fast cooling, that have the same energy."""
 
+SEVERAL = -1
+"""In place of a record: the liquids of a group, of which every run gives one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
@@ -41,11 +44,12 @@ class Training:
         input: Configurations shown.
         name: Kind of network, or name of the baseline.
         model: Settings of the network; ``None`` for a baseline.
-        train_k: Record labelled liquid, or the first of the two of a control.
+        train_k: Record labelled liquid, or the first of the two of a control; or :data:`SEVERAL`.
         k_glass: Record labelled glass.
         control: Whether both are glass.
         tested: Records scored against the glass, ``train_k`` among them.
         replicate: Which of the seeds of this network; 0 is the first.
+        group: The records labelled liquid where ``train_k`` is :data:`SEVERAL`.
     """
 
     folder: str
@@ -57,27 +61,32 @@ class Training:
     control: bool
     tested: tuple[int, ...]
     replicate: int = 0
+    group: tuple[int, ...] = ()
 
 
 def trainings(study: Study) -> list[Training]:
     """Return every classifier a study trains, whether or not it is trained already."""
     classify = study.classify
-    pairs = [(k, classify.k_glass, False) for k in classify.k]
+    none: tuple[int, ...] = ()
+    pairs = [(k, classify.k_glass, False, none) for k in classify.k]
     if classify.control:
-        pairs.append((min(classify.control), max(classify.control), True))
+        pairs.append((min(classify.control), max(classify.control), True, none))
     if classify.null:
-        pairs.append((classify.k_glass, classify.k_glass, True))
+        pairs.append((classify.k_glass, classify.k_glass, True, none))
     fast = study.fast
     if fast is not None:
-        pairs.append((EQUAL_ENERGY, EQUAL_ENERGY, False))
+        pairs.append((EQUAL_ENERGY, EQUAL_ENERGY, False, none))
+    pairs += [(SEVERAL, classify.k_glass, False, group) for group in classify.groups]
     found = []
     for name in classify.inputs:
         classifiers: list[tuple[str, Network | None, int]] = [
             (model.kind, model, replicate) for model in study.models for replicate in range(classify.n_seeds)
         ]
         classifiers += [(word, None, 0) for word in classify.baselines if word != _OTHER_ENERGY[name]]
-        for k, glass, control in pairs:
+        for k, glass, control, group in pairs:
             tested = classify.k if k == classify.k_transfer and not control else (k,)
+            if group:
+                tested = (SEVERAL, *classify.k)
             for word, model, replicate in classifiers:
                 identity: dict[str, Any] = {
                     "simulate": study.simulate.model_dump(mode="json"),
@@ -90,6 +99,8 @@ def trainings(study: Study) -> list[Training]:
                     "pair": [k, glass],
                     "tested": list(tested),
                 }
+                if group:
+                    identity["group"] = list(group)
                 if replicate:
                     identity["replicate"] = replicate
                 if k == EQUAL_ENERGY and study.equal_energy is not None:
@@ -97,7 +108,7 @@ def trainings(study: Study) -> list[Training]:
                 digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
                 found.append(
                     Training(
-                        folder=f"{name}-{word}-k{k:03d}-{digest}",
+                        folder=f"{name}-{word}-k{'-'.join(f'{one:03d}' for one in group or (k,))}-{digest}",
                         input=name,
                         name=word,
                         model=model,
@@ -106,6 +117,7 @@ def trainings(study: Study) -> list[Training]:
                         control=control,
                         tested=tested,
                         replicate=replicate,
+                        group=group,
                     )
                 )
     return found
@@ -129,7 +141,12 @@ class _Training:
     test: dict[int, Labelled]
     study: Study
     split: Split
+    group: tuple[int, ...]
     seen: lineage.Seen = lineage.NOTHING  # until it is about to be trained
+
+    def record(self, k: int) -> int | list[int]:
+        """Return what a record is called in what is kept: a group by the list of its records."""
+        return list(self.group) if k == SEVERAL else k
 
 
 def learn_all(
@@ -187,16 +204,24 @@ def _trainings(
     folder: Path,
     chosen: Sequence[Training],
 ) -> list[_Training]:
-    sets = {(name, EQUAL_ENERGY, EQUAL_ENERGY): data for name, data in equal.items()}
+    sets = {(name, EQUAL_ENERGY, EQUAL_ENERGY, ()): data for name, data in equal.items()}
+
+    def key(one: Training, t: int) -> tuple:
+        return (one.input, t, one.k_glass, one.group if t == SEVERAL else ())
+
     for one in chosen:
         inherent, k, glass = one.input == "inherent", one.train_k, one.k_glass
         for t in one.tested:
-            if (one.input, t, glass) not in sets:
-                sets[one.input, t, glass] = (
-                    null(ensemble, inherent=inherent, k=k, split=split)
-                    if k == glass
-                    else labelled(ensemble, inherent=inherent, k_glass=glass, k_liquid=t)
+            if key(one, t) in sets:
+                continue
+            if t == SEVERAL:
+                sets[key(one, t)] = several(
+                    ensemble, inherent=inherent, k_glass=glass, k_liquids=one.group, split=split
                 )
+            elif k == glass:
+                sets[key(one, t)] = null(ensemble, inherent=inherent, k=k, split=split)
+            else:
+                sets[key(one, t)] = labelled(ensemble, inherent=inherent, k_glass=glass, k_liquid=t)
     return [
         _Training(
             folder=folder / one.folder,
@@ -208,11 +233,12 @@ def _trainings(
             train_k=one.train_k,
             k_glass=one.k_glass,
             control=one.control,
-            train=sets[one.input, one.train_k, one.k_glass].of_runs(split.train),
-            validation={t: sets[one.input, t, one.k_glass].of_runs(split.validation) for t in one.tested},
-            test={t: sets[one.input, t, one.k_glass].of_runs(split.test) for t in one.tested},
+            train=sets[key(one, one.train_k)].of_runs(split.train),
+            validation={t: sets[key(one, t)].of_runs(split.validation) for t in one.tested},
+            test={t: sets[key(one, t)].of_runs(split.test) for t in one.tested},
             study=study,
             split=split,
+            group=one.group,
         )
         for one in chosen
     ]
@@ -236,7 +262,7 @@ def _marked(
 def _seed(study: Study, one: Training) -> int:
     """Return the seed of a network's weights and batches; every replicate has its own."""
     replicate = (one.replicate,) if one.replicate else ()
-    return int(stream(study.seed, "train", one.input, one.name, one.train_k, *replicate).integers(2**31))
+    return int(stream(study.seed, "train", one.input, one.name, one.train_k, *one.group, *replicate).integers(2**31))
 
 
 def weights(trained: learn.Trained) -> dict[str, Any] | None:
@@ -317,7 +343,7 @@ def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str
         outcome = {
             "input": training.input,
             "model": training.name,
-            "train_k": training.train_k,
+            "train_k": training.record(training.train_k),
             "glass_k": training.k_glass,
             "control": training.control,
             "n_train": len(training.train.label),
@@ -329,7 +355,7 @@ def _keep_outcome(training: _Training, train: Callable[[], tuple[Logit, dict[str
             **learnt,
             "scored": [
                 {
-                    "test_k": k,
+                    "test_k": training.record(k),
                     "validation": _scored(training.validation[k], logit),
                     "test": _scored(training.test[k], logit),
                 }
@@ -346,7 +372,7 @@ def _known(training: _Training) -> dict[str, Any]:
     settings = {
         "input": training.input,
         "model": training.name,
-        "train_k": training.train_k,
+        "train_k": training.record(training.train_k),
         "glass_k": training.k_glass,
         "control": training.control,
         "seed": training.seed,
@@ -369,7 +395,9 @@ def _found(training: _Training, outcome: dict[str, Any]) -> dict[str, Any]:
         return entries.scored(logit, getattr(training, part)[k])
 
     parts = ("validation", "test")
-    logits = {one["test_k"]: {part: one[part]["logit"] for part in parts} for one in outcome["scored"]}
+    logits = {
+        k: {part: one[part]["logit"] for part in parts} for k, one in zip(training.test, outcome["scored"], strict=True)
+    }
     if training.model is not None:
         scorer = entries.last_weights(training.model, store.Checkpoints(training.folder), outcome["history"])
         if scorer is not None:
@@ -391,7 +419,7 @@ def averaged(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the outcomes with the replicates of a network made one: their mean logits, and each one's own scores."""
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for outcome in outcomes:
-        key = tuple(outcome[name] for name in ("input", "model", "train_k", "glass_k", "control"))
+        key = tuple(_hashable(outcome[name]) for name in ("input", "model", "train_k", "glass_k", "control"))
         groups.setdefault(key, []).append(outcome)
     found = []
     for group in groups.values():
@@ -424,11 +452,7 @@ def rows(T: Float64[np.ndarray, " t"], outcomes: Sequence[dict[str, Any]]) -> li
         outcomes: What :func:`learn_all` returned.
     """
     made_one = averaged(outcomes)
-    beside = {
-        (one["model"], one["input"], one["train_k"], one["glass_k"], one["control"], scored["test_k"]): scored
-        for one in made_one
-        for scored in one["scored"]
-    }
+    beside = {(one["model"], *_pair(one, scored)): scored for one in made_one for scored in one["scored"]}
     return [row for outcome in made_one for row in _rows(T, outcome, beside)]
 
 
@@ -445,8 +469,10 @@ def _rows(
         chosen, chosen_label = np.array(chosen_on["logit"]), np.array(chosen_on["label"])
         moved = scores.score(logit, label, of_run, threshold=scores.rethreshold(chosen, chosen_label))
         network = outcome["settings"] is not None
-        energy = beside.get((baselines.ENERGY[name], name, own, glass, control, k)) if network else None
-        in_place = beside.get((outcome["model"], name, k, glass, control, k)) if network and k != own else None
+        energy = beside.get((baselines.ENERGY[name], *_pair(outcome, scored))) if network else None
+        in_place = (
+            beside.get((outcome["model"], *_pair(outcome | {"train_k": k}, scored))) if network and k != own else None
+        )
         rows.append(
             {
                 "input": name,
@@ -499,9 +525,21 @@ def _against_own(
     return {"auc_minus_own": asdict(found.auc), "accuracy_minus_own": asdict(found.accuracy)}
 
 
-def _temperature(T: Float64[np.ndarray, " t"], k: int) -> float | None:
-    """Return the temperature of a record; the two of equal energy have their own."""
+def _temperature(T: Float64[np.ndarray, " t"], k: int | list[int]) -> float | list[float] | None:
+    """Return the temperature of a record, or those of a group; the two of equal energy have their own."""
+    if isinstance(k, list):
+        return [float(T[one - 1]) for one in k]
     return None if k == EQUAL_ENERGY else float(T[k - 1])
+
+
+def _pair(outcome: Mapping[str, Any], scored: Mapping[str, Any]) -> tuple:
+    """Return what names a pair of classes that a classifier was trained on and the one it is scored on."""
+    own = tuple(_hashable(outcome[name]) for name in ("input", "train_k", "glass_k", "control"))
+    return (*own, _hashable(scored["test_k"]))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def learning_curve(outcome: dict[str, Any]) -> dict[str, Any]:

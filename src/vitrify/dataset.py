@@ -18,6 +18,7 @@ __all__ = [
     "labelled",
     "nested_folds",
     "null",
+    "several",
     "split_runs",
 ]
 
@@ -404,6 +405,45 @@ def null(ensemble: Ensemble, *, inherent: bool, k: int, split: Split | Sequence[
         run=runs,
         e_pot=None if ensemble.e_pot_unshifted is None else ensemble.e_pot_unshifted[runs, k - 1],
         e_is=None if ensemble.e_is_unshifted is None else ensemble.e_is_unshifted[runs, k - 1],
+        shells=ensemble.shells,
+    )
+
+
+def several(
+    ensemble: Ensemble, *, inherent: bool, k_glass: int, k_liquids: Sequence[int], split: Split | Sequence[Split]
+) -> Labelled:
+    """Return the glass and one liquid of every run, the liquids by turns of the records ``k_liquids``.
+
+    In each part of the split the first run gives the first of the records, the second run the second, and so on. The
+    two classes are as large as each other, and every liquid is as frequent in each part as it can be.
+
+    Args:
+        ensemble: The runs.
+        inherent: Take inherent structures instead of thermal configurations.
+        k_glass: Record labelled 1, counted from 1.
+        k_liquids: Records labelled 0, counted from 1.
+        split: The parts in which every liquid should occur; of :func:`folds`, these are the test parts.
+
+    Raises:
+        ValueError: The positions of a record are not held, or the glass is among the liquids.
+    """
+    if k_glass in k_liquids:
+        raise ValueError(f"k_liquids must not hold k_glass = {k_glass}; got {list(k_liquids)}")
+    parts = [split.train, split.validation, split.test] if isinstance(split, Split) else [fold.test for fold in split]
+    runs = np.concatenate(parts)
+    turns = np.concatenate([np.arange(len(part)) % len(k_liquids) for part in parts])
+    k = np.concatenate([np.array(k_liquids)[turns], np.full(len(runs), k_glass)])
+    places = {one: ensemble.place("k_liquids", one) for one in (*k_liquids, k_glass)}
+    run = np.concatenate([runs, runs])
+    shown = ensemble.shown("inherent" if inherent else "thermal")
+    return Labelled(
+        positions=shown[run, [places[one] for one in k.tolist()]],
+        species=ensemble.species,
+        box=ensemble.box,
+        label=np.repeat([0, 1], len(runs)),
+        run=run,
+        e_pot=None if ensemble.e_pot_unshifted is None else ensemble.e_pot_unshifted[run, k - 1],
+        e_is=None if ensemble.e_is_unshifted is None else ensemble.e_is_unshifted[run, k - 1],
         shells=ensemble.shells,
     )
 

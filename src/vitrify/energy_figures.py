@@ -40,10 +40,11 @@ def _scatter(ax: Axes, task: Results) -> None:
     _style(ax)
     shown = next(one for one in task["models"] if one["model"] == task["shown"])
     energy, label, logit = (np.array(values) for values in (task["energy"], task["label"], shown["logit"]))
+    called = dict(zip(("liquid", "glass"), task.get("classes", ("liquid", "glass")), strict=True))
     for which, name, colour, marker in ((0, "liquid", _RED, "o"), (1, "glass", _BLUE, "s")):
         chosen = label == which
         found = shown["correlation"][name]
-        words = name if found is None else f"{name}, $r$ = {_estimate(found['pearson'])}"
+        words = called[name] if found is None else f"{called[name]}, $r$ = {_estimate(found['pearson'])}"
         ax.plot(energy[chosen], logit[chosen], marker, ms=3.2, mew=0.7, mfc="none", color=colour, label=words)
     ax.axhline(0, lw=0.6, ls=":", color=_GREY)
     ax.set_ylabel(f"logit, {_symbols(MODEL_NAMES.get(shown['model'], shown['model']))}", fontsize=_TEXT)

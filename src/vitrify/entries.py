@@ -59,9 +59,9 @@ def known(
     }
 
 
-def temperature(study: Study, k: int) -> float | None:
-    """Return the temperature of the bath at a record; the two of equal energy, k = 0, have their own."""
-    return study.simulate.bath.T(k) if k else None
+def temperature(study: Study, k: int | Sequence[int]) -> float | None:
+    """Return the temperature of the bath at a record; the two of equal energy, k = 0, and several have their own."""
+    return study.simulate.bath.T(k) if isinstance(k, int) and k else None
 
 
 def found(kept: Mapping[str, Any], history: Mapping[str, Any], *, last: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def best_models(records: Sequence[Record]) -> list[dict[str, str]]:
             and log_index.score(record, "best", "validation", "auc")
         ):
             names = ("input", "control", "train_k", "glass_k")
-            key = (record["where"], *(settings.get(name) for name in names))
+            key = (record["where"], *(_ordered(settings.get(name)) for name in names))
             tasks.setdefault(key, []).append(record)
     rows = []
     for _, group in sorted(tasks.items(), key=lambda one: tuple(map(str, one[0][:3])) + tuple(one[0][3:])):
@@ -186,7 +186,14 @@ def _items(records: Sequence[Record]) -> list[dict[str, Any]]:
 def _order(record: Record) -> tuple:
     settings = record["settings"]
     names = ("input", "model", "control", "train_k")
-    return (record["where"], *(settings.get(name) for name in names), record.get("started") or "")
+    return (record["where"], *(_ordered(settings.get(name)) for name in names), record.get("started") or "")
+
+
+def _ordered(value: Any) -> Any:
+    """Return a setting as it can be sorted: a record, or the records of a group, as a tuple."""
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _item(record: Record, sentences: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -292,6 +299,8 @@ def _task(record: Record) -> str:
         return f"{shown}, liquid and glass of equal energy"
     if k == glass:
         return f"{shown}, k = {k}, half of the runs against half"
+    if isinstance(k, list):
+        return f"{shown}, k = {', '.join(map(str, k))} together vs {glass}"
     T = "" if settings.get("train_T") is None else f" (T = {settings['train_T']:.4g})"
     return f"{shown}, k = {k}{T} vs {glass}"
 

@@ -10,6 +10,7 @@ Temperatures are in epsilon_AA / k_B and energies in epsilon_AA per particle.
 __all__ = [
     "MODEL_NAMES",
     "as_the_network_sees",
+    "augmented_pictures",
     "cooling_curve",
     "learning_curves",
     "progress_plot",
@@ -228,6 +229,7 @@ def as_the_network_sees(
     image_liquid: UInt8[np.ndarray, "c h w"],
     log_picture_glass: UInt8[np.ndarray, "p q 3"],
     log_picture_liquid: UInt8[np.ndarray, "p q 3"],
+    classes: tuple[str, str] = ("liquid", "glass"),
 ) -> Figure:
     """Return a glass and a liquid side by side, as the network is shown them and as the source log drew them.
 
@@ -236,14 +238,16 @@ def as_the_network_sees(
         image_liquid: The same of a liquid.
         log_picture_glass: Red, green and blue, as ``vitrify.views.log_picture`` draws it.
         log_picture_liquid: The same of a liquid.
+        classes: What the liquid and the glass are called.
     """
     figure = Figure(figsize=(6.4, 6.9), layout="constrained")
     axes = figure.subplots(2, 2)
+    liquid, glass = classes
     pictures = (
-        (_coloured(image_glass), f"glass, as the network sees it ({image_glass.shape[2]} px)"),
-        (_coloured(image_liquid), f"liquid, as the network sees it ({image_liquid.shape[2]} px)"),
-        (log_picture_glass, f"glass, as the log drew it ({log_picture_glass.shape[1]} px)"),
-        (log_picture_liquid, f"liquid, as the log drew it ({log_picture_liquid.shape[1]} px)"),
+        (_coloured(image_glass), f"{glass}, as the network sees it ({image_glass.shape[2]} px)"),
+        (_coloured(image_liquid), f"{liquid}, as the network sees it ({image_liquid.shape[2]} px)"),
+        (log_picture_glass, f"{glass}, as the log drew it ({log_picture_glass.shape[1]} px)"),
+        (log_picture_liquid, f"{liquid}, as the log drew it ({log_picture_liquid.shape[1]} px)"),
     )
     for ax, (picture, title) in zip(axes.flat, pictures, strict=True):
         ax.imshow(picture, interpolation="nearest")
@@ -255,6 +259,33 @@ def as_the_network_sees(
     names = ("A (majority)", "B") if len(image_glass) == 2 else [chr(65 + place) for place in range(len(image_glass))]
     key = [Patch(fc=_SPECIES[place % len(_SPECIES)], label=name) for place, name in enumerate(names)]
     figure.legend(handles=key, loc="outside lower center", ncols=len(key), fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def augmented_pictures(
+    images: UInt8[np.ndarray, "g c h w"], elements: Sequence[tuple[bool, int]], called: str
+) -> Figure:
+    """Return one configuration under every symmetry of its box, as a network is shown it in training.
+
+    Args:
+        images: Coverage by each species of each pixel, as of `as_the_network_sees`, one for each symmetry.
+        elements: What each symmetry does, as `vitrify.views.turns_and_mirrors` says it: whether x is mirrored first,
+            and by how many degrees the picture is then turned anticlockwise.
+        called: What the configuration is.
+    """
+    n_columns = max(1, len(elements) // 2)
+    figure = Figure(figsize=(1.9 * n_columns + 0.1, 4.5), layout="constrained")
+    axes = figure.subplots(2, n_columns, squeeze=False).flat
+    order = sorted(range(len(elements)), key=lambda place: elements[place])
+    for ax, place in zip(axes, order, strict=True):
+        mirrored, degrees = elements[place]
+        words = [*(["mirrored"] if mirrored else []), *([f"turned by {degrees}°"] if degrees else [])]
+        ax.imshow(_coloured(images[place]), interpolation="nearest")
+        ax.set_title(", ".join(words) or called, fontsize=_SMALL)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        for spine in ax.spines.values():
+            spine.set(linewidth=0.6, color=_GREY)
     return figure
 
 

@@ -72,13 +72,16 @@ class Forms:
         T: Temperature of each record.
         Tg: Those of the grid.
         width: Widths of the grid, from 10% to 90%.
+        straight: A basis of the straight lines, which all forms hold.
         polynomials: A basis for each curve of one branch, by name.
-        branches: Bases of each form of two branches, by name: one for each Tg and width, one width for a kink.
+        branches: Of each form of two branches, by name, what its bases have beyond the straight lines: one for each Tg
+            and width, one width for a kink.
     """
 
     T: Float[np.ndarray, " t"]
     Tg: Float[np.ndarray, " g"]
     width: Float[np.ndarray, " h"]
+    straight: Float[np.ndarray, "t 2"]
     polynomials: dict[str, Float[np.ndarray, "t _"]]
     branches: dict[str, Float[np.ndarray, "g _ t _"]]
 
@@ -103,9 +106,12 @@ class Forms:
             T=T,
             Tg=Tg,
             width=width,
+            straight=np.linalg.qr(scaled[:, None] ** np.arange(2))[0],
             polynomials={name: np.linalg.qr(scaled[:, None] ** np.arange(n + 1))[0] for name, n in names.items()},
             branches={
-                name: np.linalg.qr(_columns(T, *(round_ if name.startswith("smooth") else sharp), name=name))[0]
+                name: np.linalg.qr(_columns(T, *(round_ if name.startswith("smooth") else sharp), name=name))[0][
+                    ..., 2:
+                ]
                 for name in TWO_BRANCHES
             },
         )
@@ -129,14 +135,16 @@ class Forms:
             )
             for name, q in self.polynomials.items()
         }
+        bent = centred - (centred @ self.straight) @ self.straight.T
+        left = (bent**2).sum(axis=1)
         for name, bases in self.branches.items():
-            explained = np.stack(list(_explained(centred, bases)))  # g h s
+            explained = np.stack(list(_explained(bent, bases)))  # g h s
             n_widths = bases.shape[1]
             best = explained.reshape(-1, len(curves)).argmax(axis=0)
             fits[name] = Fit(
-                residual=total - explained.reshape(-1, len(curves))[best, np.arange(len(curves))],
+                residual=left - explained.reshape(-1, len(curves))[best, np.arange(len(curves))],
                 total=total,
-                n_parameters=bases.shape[3] + (1 if n_widths == 1 else 2),
+                n_parameters=2 + bases.shape[3] + (1 if n_widths == 1 else 2),
                 Tg=self.Tg[best // n_widths],
                 width=np.zeros(len(curves)) if n_widths == 1 else self._between(explained.max(axis=0)),
             )
@@ -194,10 +202,10 @@ def _columns(
 
 
 def _explained(
-    centred: Float[np.ndarray, "s t"], bases: Float[np.ndarray, "g h t p"]
+    bent: Float[np.ndarray, "s t"], bases: Float[np.ndarray, "g h t p"]
 ) -> Iterator[Float[np.ndarray, "h s"]]:
     """Return the sum of squares that each member explains, Tg by Tg: all of them at once do not fit into a cache."""
     _, h, t, p = bases.shape
     for members in bases:
-        projected = centred @ members.transpose(1, 0, 2).reshape(t, h * p)
-        yield (projected**2).reshape(len(centred), h, p).sum(axis=2).T
+        projected = bent @ members.transpose(1, 0, 2).reshape(t, h * p)
+        yield (projected**2).reshape(len(bent), h, p).sum(axis=2).T

@@ -132,7 +132,7 @@ def weights_figure(entry: dict[str, Any]) -> Figure:
         ax.set_xlabel(label, fontsize=_SMALL)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
-    figure.supylabel("weight in the logit (> 0: glass)", fontsize=_TEXT)
+    figure.supylabel(f"weight in the logit (> 0: {entry.get('classes', _CLASSES)[1]})", fontsize=_TEXT)
     if len(weights["own"]) > 1:
         axes[0, 0].legend(fontsize=_SMALL, frameon=False, ncols=2)
     figure.text(0.02, 0.012, textwrap.fill(entry["caption"], 125), fontsize=_SMALL, va="bottom")
@@ -160,6 +160,7 @@ def evaluation_figure(tables: dict[str, dict[str, Any]], folds: list[dict[str, A
     return figure
 
 
+_CLASSES = ("liquid", "glass")
 _LOOKS = (("o", _BLUE, "-"), ("s", _GREEN, "--"), ("^", _INK, ":"))
 
 

@@ -16,7 +16,7 @@ from vitrify.baselines import ENERGY
 from vitrify.dataset import Ensemble
 from vitrify.models import MODELS
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import Configuration
 
 Progress = Callable[[str, float, float], None]
@@ -105,6 +105,7 @@ def pack(
         "n_networks": n_networks,
         "k": {"liquid": task.k, "glass": chosen.classify.k_glass},
         "T": {"liquid": float(ensemble.T[task.k - 1]), "glass": float(ensemble.T[chosen.classify.k_glass - 1])},
+        "classes": list(class_names(chosen, task.k)),
         "runs": {part: len(getattr(parts, part)) for part in ("train", "validation", "test")},
         "n_left_out": len(parts.test) - len(tests),
         "seen": seen.as_json(),
@@ -182,4 +183,6 @@ def card_text(card: dict[str, Any]) -> str:
     """Return a model card for people, in Markdown."""
     environment = jinja2.Environment(loader=jinja2.PackageLoader("vitrify", ""), undefined=jinja2.StrictUndefined)
     environment.filters["with_interval"] = with_interval
-    return environment.get_template("card.md.j2").render(card=card, simulate=card["study"]["simulate"])
+    return environment.get_template("card.md.j2").render(
+        card=card, simulate=card["study"]["simulate"], classes=card.get("classes", CLASSES)
+    )

@@ -360,7 +360,8 @@ def _figures(study: Study, remaining: Left) -> list[float]:
     planned = trainings(study)
     drawn = [_CURVE, *(_CLASSIFIERS if planned else ())]
     if study.simulate.liquid.dimension == 2:
-        drawn += [_PICTURES] * len(study.classify.inputs)
+        seen = any(model.kind == "cnn" for model in study.models) and study.classify.train.augment
+        drawn += [_PICTURES] * (len(study.classify.inputs) + seen)
     return drawn + [1.0 for one in planned if one.model is not None]
 
 

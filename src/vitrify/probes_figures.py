@@ -28,7 +28,8 @@ def answers(models: Sequence[Results]) -> Figure:
         _logits(left, model)
         _noise(right, model)
     axes[-1, 1].set_xlabel(r"s.d. of the noise ($\sigma_{AA}$)", fontsize=_TEXT)
-    axes[-1, 0].set_xlabel("logit, positive for glass: median, 5% to 95%", fontsize=_TEXT)
+    glass = models[-1].get("classes", ("liquid", "glass"))[1]
+    axes[-1, 0].set_xlabel(f"logit, positive for {glass}: median, 5% to 95%", fontsize=_TEXT)
     return figure
 
 

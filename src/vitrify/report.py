@@ -36,6 +36,7 @@ from matplotlib.figure import Figure
 from vitrify import figures, learning_figures
 from vitrify.baselines import BASELINES
 from vitrify.parallel import spread as spread_over_processes
+from vitrify.settings import CLASSES
 
 Results = dict[str, Any]
 Pictures = tuple[
@@ -104,6 +105,7 @@ def write(
     out: Path,
     *,
     sections: Sequence[Section] = (),
+    augmented: tuple[Any, ...] | None = None,
     n_workers: int = 1,
     progress: Callable[[float, float], None] = lambda _done, _total: None,
 ) -> Path:
@@ -115,12 +117,17 @@ def write(
             network sees them, then as the log drew them.
         out: Folder of the study; created if absent.
         sections: The analyses made of the study.
+        augmented: The arguments of `vitrify.figures.augmented_pictures`, if a network is trained on such pictures.
         n_workers: Processes that draw.
         progress: Told the figures drawn and the figures in all.
     """
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = [*_drawings(results, pictures), *(drawing for section in sections for drawing in section.drawings)]
+    drawings = [
+        *_drawings(results, pictures),
+        *_augmented(augmented),
+        *(drawing for section in sections for drawing in section.drawings),
+    ]
     done = 0.0
 
     def tick(amount: float) -> None:
@@ -142,6 +149,11 @@ def write(
     return path
 
 
+def _augmented(pictures: tuple[Any, ...] | None) -> list[Drawing]:
+    """Return the figure of the symmetries that training shows pictures under."""
+    return [] if pictures is None else [Drawing(name="augmented", draw=figures.augmented_pictures, values=pictures)]
+
+
 def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawing]:
     """Return the figures of the study itself."""
     scores, curve = _score_columns(results["classification"]), _curve_columns(results["cooling_curve"])
@@ -156,7 +168,7 @@ def _drawings(results: Results, pictures: Mapping[str, Pictures]) -> list[Drawin
         if scores
     ]
     drawings += [
-        Drawing(name=f"pictures_{name}", draw=figures.as_the_network_sees, values=four)
+        Drawing(name=f"pictures_{name}", draw=figures.as_the_network_sees, values=(*four, _classes(results)))
         for name, four in pictures.items()
     ]
     drawings += [
@@ -246,7 +258,24 @@ def with_interval(estimate: Results, form: str = ".3f") -> str:
 
 def learning_name(entry: Results) -> str:
     """Return the file name, without suffix, of the figure of an entry of ``learning_curves``."""
-    return f"learning_{entry['input']}_{entry['model']}_k{entry['train_k']}_against_k{entry['glass_k']}"
+    records = _records(entry["train_k"]).replace(", ", "-")
+    return f"learning_{entry['input']}_{entry['model']}_k{records}_against_k{entry['glass_k']}"
+
+
+def _classes(results: Results) -> tuple[str, str]:
+    """Return what the classes 0 and 1 are called."""
+    zero, one = results.get("classes", CLASSES)
+    return zero, one
+
+
+def _records(k: int | Sequence[int]) -> str:
+    """Return a record, or those of several liquids in one class, in words."""
+    return str(k) if isinstance(k, int) else ", ".join(map(str, k))
+
+
+def _temperatures(T: float | Sequence[float]) -> str:
+    """Return the temperature of a record, or the range of several liquids in one class, in words."""
+    return f"{T:.3f}" if isinstance(T, int | float) else f"{min(T):.3f} to {max(T):.3f}"
 
 
 def _beside(one: Results, other: Results) -> bool:
@@ -295,6 +324,9 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
         "difference": _difference,
         "model": name_of_model,
         "state": _state,
+        "temperatures": _temperatures,
+        "at": _at,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }
     template = environment.from_string(resources.files("vitrify").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
@@ -302,9 +334,14 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
         figures=shown,
         picture_inputs=inputs,
         sections=sections,
+        classes=_classes(results),
         settings=_flat(results["study"]),
         groups=_groups(
-            [*results["classification"], *(results["equal_energy"]["rows"] if results.get("equal_energy") else [])]
+            [
+                *results["classification"],
+                *(results["equal_energy"]["rows"] if results.get("equal_energy") else []),
+                *results.get("groups", []),
+            ]
         ),
         learning=[
             (learning_name(entry), entry, None if entry["weights"] is None else _weights_name(entry))
@@ -313,10 +350,15 @@ def _page(results: Results, shown: Mapping[str, str], inputs: Sequence[str], sec
     )
 
 
-def _state(record: tuple[float, int]) -> str:
+def _state(record: tuple[float | Sequence[float], int | Sequence[int]]) -> str:
     """Return a record by its temperature, its number in brackets."""
     T, k = record
-    return f"{T:.3f} ({k})"
+    return f"{_temperatures(T)} ({_records(k)})"
+
+
+def _at(k: int | Sequence[int], T: Sequence[float]) -> float | list[float]:
+    """Return the temperature of a record, or of several."""
+    return T[k - 1] if isinstance(k, int) else [T[one - 1] for one in k]
 
 
 def _flat(settings: object, path: str = "") -> dict[str, object]:
@@ -336,10 +378,14 @@ def _groups(rows: Sequence[Results]) -> list[tuple[str, list[Results]]]:
         (_AT_EQUAL_ENERGY, lambda row: row["test_T"] is None),
         (
             "trained at each temperature",
-            lambda row: not row["control"] and row["train_k"] == row["test_k"] and row["test_T"] is not None,
+            lambda row: not row["control"] and row["train_k"] == row["test_k"] and isinstance(row["test_T"], float),
         ),
-        ("trained once, applied elsewhere", lambda row: not row["control"] and row["train_k"] != row["test_k"]),
+        (
+            "trained once, applied elsewhere",
+            lambda row: not row["control"] and row["train_k"] != row["test_k"] and not isinstance(row["train_k"], list),
+        ),
         ("same-class control", lambda row: row["control"]),
+        ("trained on several liquids in one class", lambda row: isinstance(row["train_k"], list)),
     )
     order = list(figures.MODEL_NAMES)
     groups = []
@@ -347,7 +393,13 @@ def _groups(rows: Sequence[Results]) -> list[tuple[str, list[Results]]]:
         for kind, belongs in kinds:
             chosen = [row for row in rows if row["input"] == name and belongs(row)]
             place = {model: order.index(model) if model in order else -1 for model in {row["model"] for row in chosen}}
-            chosen.sort(key=lambda row: (place[row["model"]], row["model"], row["test_k"]))
+            chosen.sort(key=lambda row: (place[row["model"]], row["model"], _ordered(row["train_k"], row["test_k"])))
             if chosen:
                 groups.append((f"{name}, {kind}", chosen))
     return groups
+
+
+def _ordered(train_k: int | list[int], test_k: int | list[int]) -> tuple[list[int], bool, list[int]]:
+    """Return what sorts rows of one model by record; those of a group follow each other, the group's own first."""
+    several = train_k if isinstance(train_k, list) else []
+    return several, isinstance(test_k, int), test_k if isinstance(test_k, list) else [test_k]

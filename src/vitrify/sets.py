@@ -160,6 +160,31 @@ def named_weights(
     return model.view.pooled_names, weights, own
 
 
+def activations(
+    model: Shallow,
+    network: nn.Module,
+    positions: Float32[np.ndarray, "b n d"],
+    species: Integer[np.ndarray, " n"],
+    box: Float64[np.ndarray, " d"],
+) -> Float64[np.ndarray, "b h"]:
+    """Return the activation of each neuron of the hidden layer, from -1 to 1, for each configuration.
+
+    Args:
+        model: Settings of the network.
+        network: The network, as built from them.
+        positions: Coordinates, in sigma_AA.
+        species: 0 for A, 1 for B.
+        box: Edge lengths, in sigma_AA.
+    """
+    if not isinstance(network, _PooledNetwork) or len(network.layers) < 3:
+        raise TypeError(f"network must be one built by {type(model).__name__}; got {type(network).__name__}")
+    (pooled,) = model.inputs(positions, species, box)
+    network.eval()
+    with torch.no_grad():
+        hidden = network.layers[:2](network.standardise(pooled.to(network.layers[0].weight.device)))  # type: ignore[arg-type]
+    return np.asarray(hidden.cpu().double().numpy())
+
+
 class _SetNetwork(nn.Module):
     """The network of `DeepSet`."""
 

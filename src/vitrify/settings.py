@@ -1,12 +1,24 @@
 """What an investigation is: the settings of a study, and the files they are read from."""
 
-__all__ = ["SHIPPED", "Classify", "EqualEnergy", "Input", "Study", "from_toml", "named", "quickstart", "split"]
+__all__ = [
+    "CLASSES",
+    "SHIPPED",
+    "Classify",
+    "EqualEnergy",
+    "Input",
+    "Study",
+    "class_names",
+    "from_toml",
+    "named",
+    "quickstart",
+    "split",
+]
 
 import errno
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -27,14 +39,33 @@ SHIPPED = tuple(
 """Names of the studies that come with the package."""
 
 
+CLASSES = ("liquid", "glass")
+"""What the classes 0 and 1 are called unless a study says otherwise."""
+
+_LIQUID_ABOVE = {"ka2d": 0.5, "ka3d": 0.5}
+"""Temperatures above which a mixture is a liquid by every convention.
+
+Two lines put the transition of ka2d at 0.29 to 0.39, by cooling time; the mode-coupling temperature of ka3d is 0.435
+(Kob & Andersen 1995, doi:10.1103/PhysRevE.51.4626).
+"""
+
+
 class Classify(BaseModel):
     """Which records are told apart, by what, and how the runs are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: tuple[Input, ...] = Field(("thermal", "inherent"), description="Configurations shown to the classifiers")
-    k_glass: PositiveInt = Field(200, description="Record labelled glass")
+    k_glass: PositiveInt = Field(200, description="Record labelled glass, or a liquid to be told from those of k")
+    classes: tuple[str, str] | None = Field(
+        None,
+        description="Names of the classes of k and of k_glass; by default liquid and glass, or both temperatures if "
+        "both are liquids",
+    )
     k: tuple[PositiveInt, ...] = Field((5, 60, 100, 140, 160), description="Records labelled liquid, one training each")
+    groups: tuple[tuple[PositiveInt, ...], ...] = Field(
+        (), description="Records labelled liquid together, one training each; also written as lists within k"
+    )
     k_transfer: PositiveInt = Field(5, description="The liquid whose classifier is also tested on all the others")
     control: tuple[PositiveInt, ...] = Field(
         (171, 195), description="Two records below the transition: glass against glass; none when empty"
@@ -50,22 +81,44 @@ class Classify(BaseModel):
     validation: float = Field(0.15, gt=0, lt=1, description="Fraction of the runs that choose")
     test: float = Field(0.25, gt=0, lt=1, description="Fraction of the runs that are touched once")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_groups(cls, given: Any) -> Any:
+        """Take the lists within ``k`` for groups: ``k = [5, [5, 60, 100]]``."""
+        if not isinstance(given, dict) or not isinstance(given.get("k"), list | tuple):
+            return given
+        lists = [one for one in given["k"] if isinstance(one, list | tuple)]
+        if not lists:
+            return given
+        plain = [one for one in given["k"] if not isinstance(one, list | tuple)]
+        return given | {"k": plain, "groups": [*given.get("groups", ()), *lists]}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.k_transfer not in self.k:
             raise ValueError(f"k_transfer must be one of k = {list(self.k)}; got {self.k_transfer}")
         if self.k_glass in self.k:
-            raise ValueError(f"k must not hold k_glass = {self.k_glass}: a record cannot be both liquid and glass")
+            raise ValueError(f"k must not hold k_glass = {self.k_glass}: a record cannot be in both classes")
+        if self.classes is not None and (self.classes[0] == self.classes[1] or not all(map(str.strip, self.classes))):
+            raise ValueError(f"classes must be two different names; got {list(self.classes)}")
         if self.control and len(set(self.control)) != 2:
             raise ValueError(f"control must be two different records, or empty; got {list(self.control)}")
         if len(set(self.k)) < len(self.k):
             raise ValueError(f"k must not repeat a record; got {list(self.k)}")
+        for group in self.groups:
+            if len(set(group)) < 2 or len(set(group)) < len(group) or self.k_glass in group:
+                raise ValueError(
+                    f"a group of k must be two or more different records other than k_glass = {self.k_glass}; "
+                    f"got {list(group)}"
+                )
+        if len(set(self.groups)) < len(self.groups):
+            raise ValueError(f"k must not repeat a group; got {[list(group) for group in self.groups]}")
         return self
 
     @property
     def records(self) -> tuple[int, ...]:
         """All records whose positions are needed, in order."""
-        return tuple(sorted({*self.k, self.k_glass, *self.control}))
+        return tuple(sorted({*self.k, *(k for group in self.groups for k in group), self.k_glass, *self.control}))
 
 
 class EqualEnergy(BaseModel):
@@ -193,6 +246,26 @@ def quickstart() -> Study:
 
 def _shipped(name: str) -> Study:
     return Study.model_validate(tomllib.loads((_STUDIES / f"{name}.toml").read_text("utf-8")))
+
+
+def class_names(study: Study, k: int | None = None) -> tuple[str, str]:
+    """Return what the two classes of a study are called: that of record ``k``, and that of ``classify.k_glass``.
+
+    Args:
+        study: The investigation.
+        k: Record labelled 0; by default ``classify.k_transfer``. The pair of equal energy, 0, is a liquid and a
+            glass.
+    """
+    classify, bath = study.classify, study.simulate.bath
+    k = classify.k_transfer if k is None else k
+    if k < 1:
+        return CLASSES
+    if classify.classes is not None:
+        return classify.classes
+    above = _LIQUID_ABOVE.get(study.simulate.mixture)
+    if above is None or min(bath.T(k), bath.T(classify.k_glass)) <= above:
+        return CLASSES
+    return f"liquid at T = {bath.T(k):.4g}", f"liquid at T = {bath.T(classify.k_glass):.4g}"
 
 
 def split(study: Study) -> Split:

@@ -26,13 +26,23 @@ References:
     S(q): Hansen & McDonald 2013, doi:10.1016/B978-0-12-387032-2.00004-0
 """
 
-__all__ = ["N_NEIGHBOURS", "bond_metrics", "first_shells", "metrics", "structure_factor", "voronoi_metrics"]
+__all__ = [
+    "N_NEIGHBOURS",
+    "Connectivity",
+    "bond_metrics",
+    "connectivity",
+    "first_shells",
+    "metrics",
+    "structure_factor",
+    "voronoi_metrics",
+]
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
-from jaxtyping import Float64, Integer
+from jaxtyping import Float32, Float64, Integer
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 from scipy.sparse import coo_array
@@ -72,6 +82,55 @@ def metrics(
     if configuration.dimension == 2:
         found |= voronoi_metrics(configuration)
     return tuple(found), np.array(list(found.values()), float)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connectivity:
+    """Whether messages can reach every particle of a configuration, in the graphs of many.
+
+    Args:
+        n_configurations: How many configurations.
+        connected: The fraction of them whose graph is in one piece.
+        components: Mean number of pieces of a graph.
+        max_components: The largest number of pieces of a graph.
+        degree: Mean number of bonds of a particle, each counted at both ends; at least ``n_neighbours``.
+    """
+
+    n_configurations: int
+    connected: float
+    components: float
+    max_components: int
+    degree: float
+
+
+def connectivity(
+    positions: Float32[np.ndarray, "b n d"], box: Float64[np.ndarray, " d"], *, n_neighbours: int
+) -> Connectivity:
+    """Return how connected the graphs are that join each particle to its nearest neighbours, made symmetric.
+
+    Args:
+        positions: Coordinates, in sigma_AA; periodic.
+        box: Edge lengths, in sigma_AA.
+        n_neighbours: Nearest neighbours joined to each particle.
+
+    Raises:
+        ValueError: There are not more particles than neighbours.
+    """
+    n = positions.shape[1]
+    neighbours, _, _ = Graph(n_neighbours=n_neighbours)(positions, np.zeros(n, int), box)
+    pieces, n_bonds = [], []
+    for one in neighbours:
+        pairs = _bonds(one)
+        joined = coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
+        pieces.append(int(connected_components(joined, directed=False)[0]))
+        n_bonds.append(len(pairs))
+    return Connectivity(
+        n_configurations=len(pieces),
+        connected=float(np.mean(np.array(pieces) == 1)),
+        components=float(np.mean(pieces)),
+        max_components=max(pieces),
+        degree=float(2 * np.mean(n_bonds) / n),
+    )
 
 
 def bond_metrics(configuration: Configuration, *, n_neighbours: int | None = None) -> tuple[int, int, int]:

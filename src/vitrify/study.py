@@ -26,9 +26,9 @@ import numpy as np
 
 from vitrify import classify, conclusions, dynamics, locate, log, parallel, report, store, transition, views
 from vitrify.dataset import EnergyPair, Ensemble, Labelled, between, compared, equal_energy
-from vitrify.models import CNN, MODELS
+from vitrify.models import CNN, MODELS, MPNN
 from vitrify.potentials import MIXTURES, Mixture
-from vitrify.settings import Input, Study
+from vitrify.settings import Input, Study, class_names
 from vitrify.system import Configuration, stream
 
 Progress = Callable[[str, float, float], None]
@@ -197,6 +197,7 @@ def run(
         "reference": _reference(study, ensemble),
         **_tg(study, ensemble),
         **classified(study, ensemble.T, outcomes, pair_found),
+        "graphs": _graphs(study, ensemble),
         "learning_curves": [classify.learning_curve(outcome) for outcome in outcomes if outcome["history"]],
     }
     spent["learn_s"] = sum(outcome["seconds"] for outcome in outcomes)
@@ -226,9 +227,11 @@ def classified(
     """
     rows = classify.rows(T, outcomes)
     matched_rows = [row for row in rows if row["train_k"] == classify.EQUAL_ENERGY]
+    groups = [row for row in rows if isinstance(row["train_k"], list)]
     return {
         "study": study.model_dump(mode="json"),
-        "classification": [row for row in rows if row["train_k"] != classify.EQUAL_ENERGY],
+        "classification": [row for row in rows if row["train_k"] != classify.EQUAL_ENERGY and row not in groups],
+        "groups": groups,
         "equal_energy": None if pair is None else {"pair": asdict(pair), "rows": matched_rows},
     }
 
@@ -353,6 +356,13 @@ def _report(
 ) -> dict[str, Any]:
     """Write the page, the figures and, last, ``results.json``; return the results with their conclusions."""
     results = results | {
+        "classes": list(class_names(study)),
+        "learning_curves": [
+            entry | {"classes": list(class_names(study, k if isinstance(k := entry["train_k"], int) else None))}
+            for entry in results["learning_curves"]
+        ],
+    }
+    results |= {
         "claims": [claim.to_json() for claim in conclusions.claims(results)],
         "summary": conclusions.summary(results),
         "warnings": conclusions.warnings(results),
@@ -365,6 +375,7 @@ def _report(
         _pictures(study, out),
         out,
         sections=sections(study, out),
+        augmented=_augmented(study, out),
         n_workers=n_workers,
         progress=lambda done, total: progress("report", done, total),
     )
@@ -391,6 +402,45 @@ def _pictures(study: Study, out: Path) -> dict[str, report.Pictures]:
         seen = view(np.stack([glass, liquid]), ensemble.species, ensemble.box, stride=CNN.stride)[0]
         pictures[name] = (seen[0], seen[1], drawn(glass), drawn(liquid))
     return pictures
+
+
+def _augmented(study: Study, out: Path) -> tuple[np.ndarray, list[tuple[bool, int]], str] | None:
+    """Return the record ``k_glass`` of the first run under every symmetry that training shows pictures under.
+
+    Nothing is returned unless a network of the study is trained on turned and mirrored pictures.
+    """
+    seeing = [model for model in study.models if isinstance(model, CNN)]
+    if not seeing or not study.classify.train.augment:
+        return None
+    name, k = study.classify.inputs[-1], study.classify.k_glass
+    one = study.simulate.model_copy(update={"n_runs": 1})
+    ensemble = store.load(out / "data", one, seed=study.seed, k=(k,))
+    elements = views.turns_and_mirrors(ensemble.box)
+    g = len(elements)
+    turned = views.symmetry(
+        np.repeat(ensemble.shown(name)[0], g, axis=0), ensemble.box, element=np.arange(g), shift=np.zeros((g, 2))
+    )
+    (images,) = seeing[0].view(turned, ensemble.species, ensemble.box, stride=CNN.stride)
+    kind = "thermal" if name == "thermal" else "inherent structure"
+    return images, elements, f"{class_names(study)[1]}, {kind}"
+
+
+_N_GRAPH_RUNS = 64  # runs whose neighbour graphs are looked at
+
+
+def _graphs(study: Study, ensemble: Ensemble) -> list[dict[str, Any]]:
+    """Return how connected the graphs are that a network on graphs is shown, record by record."""
+    from vitrify import structure  # SciPy's parts take half a second to import
+
+    classify, rows = study.classify, []
+    for model in (one for one in study.models if isinstance(one, MPNN)):
+        for name in classify.inputs:
+            for k in (*sorted(classify.k), classify.k_glass):
+                shown = ensemble.shown(name)[:_N_GRAPH_RUNS, ensemble.place("k", k)]
+                found = structure.connectivity(shown, ensemble.box, n_neighbours=model.view.n_neighbours)
+                where = {"model": model.kind, "input": name, "k": k, "T": float(ensemble.T[k - 1])}
+                rows.append(where | {"n_neighbours": model.view.n_neighbours} | asdict(found))
+    return rows
 
 
 def _cooling_curve(ensemble: Ensemble) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vitrify.columns_text import BEGINS, read_columns
 from vitrify.gsd_frames import read_gsd, write_gsd
 from vitrify.lammps_text import read_data, read_dump, write_dump
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told, assemble, named
@@ -34,7 +35,7 @@ FORMATS = {
 }
 """The format a suffix stands for, a last .gz or .zst left out."""
 
-_SIGNATURES = {b"ITEM: ": "dump", b"\xdfe\xdfe\xdfe\xdfe": "gsd"}
+_SIGNATURES = {b"ITEM: ": "dump", b"\xdfe\xdfe\xdfe\xdfe": "gsd", BEGINS: "columns"}
 
 _ASE = (
     "cfg", "cif", "extxyz", "gromacs", "gromos", "netcdftrajectory", "proteindatabank", "res", "traj", "v-sim",
@@ -195,6 +196,7 @@ READERS: dict[str, Reader] = {
     "data": read_data,
     "gsd": read_gsd,
     "xyz": read_xyz,
+    "columns": read_columns,
     "ase": _read_ase,
 }
 """By the name of the format."""

@@ -25,6 +25,7 @@ __all__ = [
     "random_symmetry",
     "symmetries",
     "symmetry",
+    "turns_and_mirrors",
 ]
 
 import math
@@ -171,6 +172,24 @@ def symmetries(box: Float64[np.ndarray, " d"]) -> Int8[np.ndarray, "g d d"]:
         for signs in product((1, -1), repeat=d)
     ]
     return np.array(kept, np.int8)
+
+
+def turns_and_mirrors(box: Float64[np.ndarray, " 2"]) -> list[tuple[bool, int]]:
+    """Return what each of the `symmetries` of a box in two dimensions does, in their order.
+
+    Returns:
+        Whether x is mirrored first, and by how many degrees the configuration is then turned anticlockwise.
+
+    Example:
+        >>> turns_and_mirrors(np.array([5.0, 6.0]))
+        [(False, 0), (True, 180), (True, 0), (False, 180)]
+    """
+    found = []
+    for matrix in symmetries(box).astype(int):
+        mirrored = bool(np.linalg.det(matrix) < 0)
+        along, up = matrix[:, 0] * (-1 if mirrored else 1)  # where the x axis goes, by the turn alone
+        found.append((mirrored, round(math.degrees(math.atan2(up, along))) % 360))
+    return found
 
 
 def symmetry(

@@ -61,7 +61,7 @@ from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Labelled, Split
 from vitrify.evaluate import Averaging
 from vitrify.models import MODELS, Network, suited
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import stream
 from vitrify.training import summary
 
@@ -71,7 +71,7 @@ Part = Literal["train", "validation", "test", "all"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What is told apart: the glass record of a study and a liquid one.
+    """What is told apart: the record ``classify.k_glass`` of a study, mostly its glass, and another, mostly a liquid.
 
     Args:
         input: Configurations shown.
@@ -108,7 +108,9 @@ def inputs(chosen: Study, out: Path, task: Task, *, n_workers: int, progress: Pr
     if task.k == classify.EQUAL_ENERGY and chosen.equal_energy is None:
         raise ValueError("k = 0 is the pair of equal energy, and the study has none: give it a table [equal_energy]")
     if not 0 <= task.k <= last or task.k == glass:
-        raise ValueError(f"k must be a record of the study, 1 to {last}, other than its glass {glass}; got {task.k}")
+        raise ValueError(
+            f"k must be a record of the study, 1 to {last}, other than classify.k_glass = {glass}; got {task.k}"
+        )
     study.simulate(chosen, out, n_workers=n_workers, progress=progress)
     if task.k == classify.EQUAL_ENERGY:
         return study.matched(chosen, out, n_workers=n_workers, progress=progress)[1]
@@ -209,6 +211,7 @@ def train(
             "train": settings.model_dump(mode="json"),
             "seed": seed,
             "labels": learn.LABELS,
+            "classes": list(class_names(chosen, task.k)),
             "data": everything.digest,
             "lineage": [asdict(one) for one in trained.parents],
             "runs": {"train": parts.train.tolist(), "validation": parts.validation.tolist()},
@@ -246,7 +249,9 @@ def _draw(outcome: Mapping[str, Any], out: Path) -> None:
 
 def _settings(chosen: Study, task: Task, kind: str) -> dict[str, Any]:
     """Return what is told apart, and by what, as the log names it."""
-    return {"input": task.input, "model": kind, "train_k": task.k, "glass_k": chosen.classify.k_glass}
+    called = class_names(chosen, task.k)
+    told = {"input": task.input, "model": kind, "train_k": task.k, "glass_k": chosen.classify.k_glass}
+    return told if called == CLASSES else told | {"classes": list(called)}
 
 
 def _unless_done(out: Path, folder: Path, known: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
@@ -357,6 +362,7 @@ def evaluate(
         "part": part,
         "averaging": looks.model_dump(mode="json"),
         "labels": learn.LABELS,
+        "classes": list(class_names(chosen, task.k)),
         "data": everything.digest,
         "trained_on_these_data": [one["data"] == everything.digest for one in outcomes],
         "n_runs": len(runs),

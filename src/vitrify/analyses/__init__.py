@@ -165,7 +165,7 @@ _BETWEEN = "transfer_studies"
 _BETWEEN_VERSION = 2
 
 ANALYSES: dict[str, Analysis] = {
-    "tg": Analysis(tg.compute, tg.section),
+    "tg": Analysis(tg.compute, tg.section, version=2),
     "energy": Analysis(energy.compute, energy.section, version=3),
     "transfer": Analysis(transfer.compute, transfer.section, version=3),
     "structure": Analysis(structure.compute, structure.section, version=2),

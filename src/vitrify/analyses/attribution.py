@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 
 from vitrify import attribution, classify, learn, parallel, store, workbench
+from vitrify.analyses import neurons
 from vitrify.attribution import Baseline, correlation, mean_over_runs
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
 from vitrify.dataset import Labelled
 from vitrify.local_order import local_order
 from vitrify.material import Material
+from vitrify.models import Shallow
 from vitrify.mpnn import MPNN, bond_attention
 from vitrify.potentials import Mixture
-from vitrify.settings import Input, Study, split
+from vitrify.settings import Input, Study, class_names, split
 from vitrify.snapshots import Snapshot
 from vitrify.system import Configuration, stream
 from vitrify.trajectories import write
@@ -95,7 +97,9 @@ def attribute(
     trains, tests = everything.of_runs(parts.train), everything.of_runs(parts.test[: max(n_runs, 2)])
     # the energy of a particle would be that of another density where boxes are scaled
     fields = _fields(tests, None if chosen.simulate.own_boxes else chosen.simulate.liquid)
-    jobs, done = [_Job(chosen, out, one, trains, tests, fields) for one in trainings], 0.0
+    every = everything.of_runs(parts.test)
+    order = neurons.five_fold(every) if any(isinstance(one.model, Shallow) for one in trainings) else None
+    jobs, done = [_Job(chosen, out, one, trains, tests, fields, every, order) for one in trainings], 0.0
 
     def tick(amount: float) -> None:
         nonlocal done
@@ -122,7 +126,11 @@ def attribute(
 
 def _trainings(chosen: Study, asked: Task, kinds: Sequence[str]) -> list[classify.Training]:
     """Return the first training of each kind of network on some records."""
-    able = [one for one in classify.trainings(chosen) if one.model is not None and not (one.control or one.replicate)]
+    able = [
+        one
+        for one in classify.trainings(chosen)
+        if one.model is not None and not (one.control or one.replicate or one.group)
+    ]
     found = [one for one in able if one.input == asked.input and one.train_k == asked.k]
     known = sorted({(one.input, one.train_k) for one in able})
     if not found:
@@ -144,6 +152,8 @@ class _Job:
     trains: Labelled
     tests: Labelled
     fields: dict[str, np.ndarray]
+    every: Labelled
+    order: np.ndarray | None
 
 
 def _network(job: _Job, tick: parallel.Tick) -> tuple[Entry, np.ndarray]:
@@ -173,6 +183,7 @@ def _network(job: _Job, tick: parallel.Tick) -> tuple[Entry, np.ndarray]:
         "input": training.input,
         "k": training.train_k,
         "k_glass": training.k_glass,
+        "classes": list(class_names(job.study, training.train_k)),
         "n_runs": len(np.unique(tests.run)),
         "n_configurations": len(tests.label),
         "baseline": found.baseline,
@@ -186,6 +197,9 @@ def _network(job: _Job, tick: parallel.Tick) -> tuple[Entry, np.ndarray]:
         "shown": _shown(tests, found),
         "channels": _channels(network, model, tests, few) if isinstance(model, CNN | Swanson2018) else None,
         "bonds": _bonds(network, model, tests) if isinstance(model, MPNN) else None,
+        "neurons": neurons.activations(network, model, job.every, job.order)
+        if isinstance(model, Shallow) and job.order is not None
+        else None,
     }
     tick(1)
     return entry, found.particles

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vitrify.analyses import neurons
 from vitrify.attribution_figures import attribution_maps, beside_the_input, bond_attention_map, channel_maps
 from vitrify.attribution_figures import correlations as correlations_figure
 from vitrify.local_order import FIELDS
@@ -27,13 +28,13 @@ def section(values: Entry) -> Section:
     """
     networks: list[Entry] = values["networks"]
     sentences = [sentence for entry in networks for sentence in _sentences(entry)]
-    sentences += _agreements(values["agreement"])
+    sentences += _agreements(values["agreement"], _called(networks[0]))
     return Section(
         anchor="attribution",
         title="What the networks see",
         sentences=sentences,
         drawings=_drawings(values),
-        tables=[_correlation_table(networks)],
+        tables=[_correlation_table(networks), *(neurons.table(entry) for entry in networks if entry.get("neurons"))],
     )
 
 
@@ -45,25 +46,31 @@ def draw(shown: Section, folder: Path) -> list[Path]:
     return paths
 
 
+def _called(entry: Entry) -> dict[str, str]:
+    """Return what the classes are called, by the keys they have in the values."""
+    return dict(zip(_CLASSES, entry.get("classes", _CLASSES), strict=True))
+
+
 def _sentences(entry: Entry) -> list[str]:
+    called = _called(entry)
     name, logit = name_of_model(entry["model"]), entry["logit"]
     where = f"{entry['input']} configurations, k = {entry['k']} against {entry['k_glass']}"
     said = [
         f"{name}, {where}: the attributions of the particles add up to the logit less the baseline's "
         f"{entry['baseline']:+.2f} within {entry['error']:.1e} of that difference in each of "
-        f"{entry['n_configurations']} configurations of {entry['n_runs']} test runs; the mean logit of the glasses is "
-        f"{logit['glass']:+.2f}, of the liquids {logit['liquid']:+.2f}."
+        f"{entry['n_configurations']} configurations of {entry['n_runs']} test runs; the mean logit of the class "
+        f"{called['glass']} is {logit['glass']:+.2f}, of the class {called['liquid']} {logit['liquid']:+.2f}."
     ]
     said += _scored(entry["scores"])
     said.append(_by_chance(name, entry["randomised"]))
-    said += [_strongest(name, entry["correlations"], which) for which in reversed(_CLASSES)]
+    said += [_strongest(name, entry["correlations"], which, called[which]) for which in reversed(_CLASSES)]
     if (pixels := entry["pixels"]) is not None:
         rank = pixels["correlation"]
         said.append(
             f"Along pixels the {name}'s path would begin at a picture of the mean colour, whose logit is "
             f"{pixels['baseline']:+.1f}; the attributions of pixels correlate with those of features by "
-            f"{rank['glass']:+.2f} in a glass and {rank['liquid']:+.2f} in a liquid (completeness error "
-            f"{pixels['error']:.1e})."
+            f"{rank['glass']:+.2f} in a {called['glass']} and {rank['liquid']:+.2f} in a {called['liquid']} "
+            f"(completeness error {pixels['error']:.1e})."
         )
     if (channels := entry["channels"]) is not None:
         dead, total = channels["dead"], len(channels["maps"]["glass"])
@@ -72,6 +79,8 @@ def _sentences(entry: Entry) -> list[str]:
     if (bonds := entry["bonds"]) is not None:
         words = ", ".join(f"{row['mean']:.2f} where {row['hears']} hears {row['sends']}" for row in bonds["means"])
         said.append(f"The {name}'s attention to a bond, 1 in the mean, is {words}.")
+    if entry.get("neurons"):
+        said.append(neurons.sentence(entry))
     return said
 
 
@@ -101,14 +110,16 @@ def _by_chance(name: str, drawn: Sequence[float]) -> str:
     )
 
 
-def _strongest(name: str, correlations: Sequence[Entry], which: str) -> str:
+def _strongest(name: str, correlations: Sequence[Entry], which: str, called: str) -> str:
     """Return the three strongest correlations in one class whose intervals leave out zero."""
     known = [row for row in correlations if row["class"] == which and not row["low"] <= 0 <= row["high"]]
     known = sorted(known, key=lambda row: -abs(row["value"]))[:3]
     if not known:
-        return f"In the {which} the {name}'s attribution goes with none of the local fields (all 95% intervals hold 0)."
+        return (
+            f"In the {called} the {name}'s attribution goes with none of the local fields (all 95% intervals hold 0)."
+        )
     words = ", ".join(f"{_plain(row['field'])} {with_interval(row, '+.2f')}" for row in known)
-    return f"In the {which} the {name}'s attribution goes most with {words} (Spearman, {known[0]['n_runs']} runs)."
+    return f"In the {called} the {name}'s attribution goes most with {words} (Spearman, {known[0]['n_runs']} runs)."
 
 
 def _plain(field: str) -> str:
@@ -116,10 +127,10 @@ def _plain(field: str) -> str:
     return FIELDS[field].partition(" (")[0].partition(" $")[0].partition(", ")[0]
 
 
-def _agreements(rows: Sequence[Entry]) -> list[str]:
+def _agreements(rows: Sequence[Entry], called: dict[str, str]) -> list[str]:
     return [
         f"{name_of_model(row['models'][0])} and {name_of_model(row['models'][1])} agree on the particles of a "
-        f"{row['class']} by {with_interval(row, '+.2f')} (Spearman, within species, {row['n_runs']} runs)."
+        f"{called[row['class']]} by {with_interval(row, '+.2f')} (Spearman, within species, {row['n_runs']} runs)."
         for row in rows
     ]
 
@@ -128,7 +139,7 @@ def _correlation_table(networks: Sequence[Entry]) -> Table:
     rows = [
         (
             name_of_model(entry["model"]),
-            row["class"],
+            _called(entry)[row["class"]],
             _plain(row["field"]),
             with_interval(row, "+.2f"),
             str(row["n_runs"]),
@@ -153,6 +164,7 @@ def _drawings(values: Entry) -> list[Drawing]:
             caption="Rank correlation of attribution and local order within species, 95% intervals over test runs.",
         )
     ]
+    found += [neurons.drawing(entry, f"{entry['model']}_{pair}") for entry in networks if entry.get("neurons")]
     if len(networks[0]["shown"]["glass"]["box"]) != 2:
         return found
     found.insert(
@@ -163,12 +175,16 @@ def _drawings(values: Entry) -> list[Drawing]:
             values=(networks, radius),
             data={f"{entry['model']} {name}": entry["shown"][name]["attribution"]
                   for entry in networks for name in _CLASSES},
-            caption="What each particle adds to the logit: blue towards glass, red towards liquid.",
+            caption=f"What each particle adds to the logit: blue towards {_called(networks[0])['glass']}, red towards "
+            f"{_called(networks[0])['liquid']}.",
         ),
     )  # fmt: skip
     for entry in networks:
         name = f"{entry['model']}_{pair}"
-        caption = f"The most and the least glassy particles beside the input of the {name_of_model(entry['model'])}."
+        caption = (
+            f"The particles that add most and least to the logit, beside the input of the "
+            f"{name_of_model(entry['model'])}."
+        )
         found.append(
             Drawing(name=f"attribution_input_{name}", draw=beside_the_input, values=(entry, radius), caption=caption)
         )

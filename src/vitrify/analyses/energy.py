@@ -18,7 +18,7 @@ from vitrify.baselines import ENERGY
 from vitrify.claims import in_words
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
-from vitrify.settings import Study
+from vitrify.settings import CLASSES, Study, class_names
 from vitrify.system import stream
 
 Values = dict[str, Any]
@@ -47,7 +47,8 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     for shown, data in equal.items():
         of_each = zip(data.run.tolist(), data.label.tolist(), getattr(data, ENERGY[shown]).tolist(), strict=True)
         known[shown, classify.EQUAL_ENERGY] = {(run, y): e for run, y, e in of_each}
-    outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in classify.trainings(chosen)]
+    of_one = [one for one in classify.trainings(chosen) if not one.group]
+    outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in of_one]
     results = study.classified(chosen, ensemble.T, outcomes, pair)
     saturated = conclusions.saturated(results)
     full = {(task["input"], task["test_k"]) for task in saturated}
@@ -128,6 +129,7 @@ def _task(
         "input": name,
         "k": k,
         "T": T,
+        "classes": list(class_names(chosen, k)),
         "energy_name": word,
         "energy": e.tolist(),
         "label": label.tolist(),
@@ -208,6 +210,7 @@ def _where(task: Values) -> str:
 
 
 def _table(task: Values) -> report.Table:
+    liquid, glass = task.get("classes", CLASSES)
     after = task["matched"]["after"]
     balance = ""
     if after is not None:
@@ -238,8 +241,8 @@ def _table(task: Values) -> report.Table:
             "AUC minus the energy's",
             "AUC at equal energy minus 0.5",
             "the energy's AUC at equal logit minus 0.5",
-            "r with the energy, glass",
-            "r, liquid",
+            f"r with the energy, {glass}",
+            f"r, {liquid}",
         ),
         rows=rows,
     )

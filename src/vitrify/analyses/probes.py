@@ -15,7 +15,7 @@ from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import stream
 
 Values = dict[str, Any]
@@ -76,8 +76,9 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
         return learn.predict(network, shown)
 
     plain = logit(test)
+    called = class_names(chosen, one.train_k)
     groups = [
-        {"name": name, "of": name, "logit": plain[test.label == which].tolist()}
+        {"name": called[which], "of": name, "logit": plain[test.label == which].tolist()}
         for which, name in ((0, "liquid"), (1, "glass"))
     ]
     changed = {
@@ -93,7 +94,7 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
         }
         groups += [
             {"name": f"{which}, {name.removeprefix('species ')}", "of": name, "logit": found[test.label == y].tolist()}
-            for y, which in ((0, "liquid"), (1, "glass"))
+            for y, which in enumerate(called)
         ]
     if ensemble.thermal.shape[-1] == 2 and ensemble.shells is None:  # the patterns are of the model mixtures' lengths
         groups += [
@@ -113,6 +114,7 @@ def _model(chosen: Study, ensemble: Ensemble, network: learn.Trained, one: class
         "input": one.input,
         "k": one.train_k,
         "T": float(ensemble.T[one.train_k - 1]),
+        "classes": list(called),
         "n_test": len(test.label),
         "n_runs": len(np.unique(test.run)),
         "logits": groups,
@@ -266,8 +268,8 @@ def section(values: Values) -> report.Section:
                 "n_inside": [one["n_inside"] for task in tasks for one in task["sizes"]],
                 "auc": [one["auc"]["value"] for task in tasks for one in task["sizes"]],
             },
-            caption="A logistic regression on the mean descriptors of square patches, glass against the liquid at T; "
-            "95% intervals over runs.",
+            caption="A logistic regression on the mean descriptors of square patches, record k_glass against the "
+            "liquid at T; 95% intervals over runs.",
         )
     ]
     if models:
@@ -302,7 +304,8 @@ def _sentence(model: Values) -> str:
     changes += [(f"noise of {one['sd']:g} sigma_AA", restored(one["claim"])) for one in model["noise"][1:]]
     middle = {one["name"]: float(np.median(one["logit"])) for one in model["logits"]}
     patterns = [f"{name} {middle[name]:+.1f}" for name in _FOLD.values() if name in middle]
-    answers = f"Median logits: liquid {middle['liquid']:+.1f}, glass {middle['glass']:+.1f}"
+    liquid, glass = model.get("classes", CLASSES)
+    answers = f"Median logits: {liquid} {middle[liquid]:+.1f}, {glass} {middle[glass]:+.1f}"
     if patterns:
         answers += ", " + ", ".join(patterns)
     name = report.name_of_model(model["model"])

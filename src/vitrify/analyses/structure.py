@@ -15,7 +15,7 @@ from vitrify.claims import CHANCE_SD, Asked, judge, restored
 from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import Configuration
 from vitrify.views import pair_correlation
 
@@ -61,7 +61,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
             rows.append(row | {"all_minus_energy": _beside_energy(chosen, ensemble, row, k)})
     _judge(rows, margin=chosen.classify.margin)
     curves = [one for name in inputs for one in _curves(ensemble, records, T, name)]
-    return {"metrics": metrics, "rows": rows, "curves": curves}
+    return {"metrics": metrics, "rows": rows, "curves": curves, "classes": list(class_names(chosen))}
 
 
 def _tables(
@@ -264,7 +264,7 @@ def section(values: Values) -> report.Section:
                 values=(curves,),
                 data=g,
                 caption="Partial pair correlations and structure factor of the hottest and the coldest liquid and of "
-                f"the glass; bands are standard errors over {curves[0]['n_runs']} runs.",
+                f"the {values.get('classes', CLASSES)[1]}; bands are standard errors over {curves[0]['n_runs']} runs.",
             ),
         ],
         tables=[_table(row) for row in values["rows"] if not _easy(row)],

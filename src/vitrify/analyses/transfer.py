@@ -30,7 +30,7 @@ from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Labelled
 from vitrify.material import NO_POTENTIAL
 from vitrify.report import with_interval
-from vitrify.settings import Input, Study, split
+from vitrify.settings import CLASSES, Input, Study, class_names, split
 from vitrify.system import stream
 
 Values = dict[str, Any]
@@ -79,8 +79,13 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
                 logits = {key: np.mean([one[key] for one in each], axis=0) for key in every}
             grid.append([_answers(chosen, logits, tested) for tested in states])
         models.append(_model(chosen, model, states, ensemble.T, grid))
-    named = _named(states, ensemble.T)
-    return {"states": named, "models": models, "n_test_runs": len(parts.test), "k_transfer": chosen.classify.k_transfer}
+    return {
+        "states": _named(states, ensemble.T),
+        "models": models,
+        "n_test_runs": len(parts.test),
+        "k_transfer": chosen.classify.k_transfer,
+        "classes": list(class_names(chosen)),
+    }
 
 
 def _named(states: list[State], T: Float[np.ndarray, " t"]) -> list[Values]:
@@ -245,9 +250,9 @@ def section(values: Values) -> report.Section:
         draw=transfer_figures.transfer_matrix,
         values=(models, states),
         data=_columns(values),
-        caption="Row: the liquid trained on; column: the liquid tested on, or one half of the glasses against the "
-        f"other (null). Outlined: tested where it was trained. Each value is of {values['n_test_runs']} test runs; the "
-        "intervals are in the table.",
+        caption="Row: the liquid trained on; column: the liquid tested on, or one half of the runs' "
+        f"{values.get('classes', CLASSES)[1]} against the other (null). Outlined: tested where it was trained. Each "
+        f"value is of {values['n_test_runs']} test runs; the intervals are in the table.",
     )
     return report.Section(
         anchor="transfer",

@@ -44,7 +44,7 @@ def _train(words: list[str]) -> None:
             progress=progress,
         )
     lineage = " > ".join([*(one["name"] for one in outcome["lineage"]), outcome["name"]])
-    lines = [f"- {_score_line(row)}" for row in outcome["scores"]]
+    lines = [*_classes(outcome), *(f"- {_score_line(row)}" for row in outcome["scores"])]
     if outcome["n_left_out"]:
         lines.append(f"- {outcome['n_left_out']} validation runs are not scored: they trained one that it goes on from")
     folder = given.out / "trained" / outcome["name"]
@@ -83,7 +83,7 @@ def _evaluate(words: list[str]) -> None:
             n_workers=workers(given),
             progress=progress,
         )
-    lines = [f"- {_score_line(row)}" for row in found["scores"]]
+    lines = [*_classes(found), *(f"- {_score_line(row)}" for row in found["scores"])]
     lines.append(f"- {_seen_line(found)}")
     lines += [f"- expected calibration error of {name}: {table['ece']['value']:.3f}" for name, table in
               found["reliability"].items()]  # fmt: skip
@@ -133,7 +133,7 @@ def _pack(words: list[str]) -> None:
             n_workers=workers(given),
             progress=progress,
         )
-    lines = [f"- {_score_line(row)}" for row in card["scores"]]
+    lines = [*_classes(card), *(f"- {_score_line(row)}" for row in card["scores"])]
     answer(
         given,
         card,
@@ -187,6 +187,12 @@ def _crossvalidate(words: list[str]) -> None:
     lines = [f"- {_fold_line(row)}" for row in results["table"]]
     lines += [row["claim"]["sentence"] for row in results["table"] if row["claim"] is not None]
     answer(given, results, "\n".join(lines))
+
+
+def _classes(found: dict[str, Any]) -> list[str]:
+    """Return what was told apart where it is not a liquid and a glass."""
+    zero, one = found.get("classes", ("liquid", "glass"))
+    return [] if (zero, one) == ("liquid", "glass") else [f"{zero} (logit below 0) against {one} (above 0)"]
 
 
 def _fold_line(row: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -136,6 +136,34 @@ def _pair(words: list[str]) -> None:
     answer(given, found, "\n".join([*lines, f"numbers: {given.out / 'pair.json'}"]))
 
 
+def _export_coordinates(words: list[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Export(Simulating):
+        k: int
+        """Record, counted from 1, the hottest of a cooling."""
+        to: Path
+        """Folder of the files; created. A file in it that holds something else is never replaced."""
+        input: Literal["thermal", "inherent"] = "thermal"
+        """Configurations as they were, or their inherent structures."""
+        format: Literal["text", "extxyz", "dump"] = "text"
+        """Columns "type x y [z]", extended XYZ, or a LAMMPS dump."""
+
+    says = "Write the configuration of one record of every run to a file of its own."
+    chosen, given = study_words(words, "export-coordinates", says, Export, k=tyro.MISSING, to=tyro.MISSING)
+    from vitrify import coordinates
+
+    with Progressing() as progress:
+        found = coordinates.export(
+            chosen, given.out, given.to, k=given.k, shown=given.input, form=given.format, progress=progress
+        )
+    there = len(found.files) - found.n_written
+    lines = [
+        f"{found.n_written} files written to {found.folder}: {found.input}, T = {found.T:.4g} (k = {found.k})",
+        *([f"{there} were there already, with the same content"] if there else []),
+    ]
+    answer(given, asdict(found), "\n".join(lines))
+
+
 def _report(words: list[str]) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Report(Common):
@@ -175,6 +203,9 @@ COMMANDS = {
     "plan": Command(_plan, "STUDY.toml [--out DIR]", "what that will cost on this machine, from a brief calibration"),
     "simulate": Command(_simulate, "STUDY.toml [--out DIR]", "only cool and minimise"),
     "pair": Command(_pair, "SLOW.toml FAST.toml", "the slow one's liquid and the fast one's glass of equal energy"),
+    "export-coordinates": Command(
+        _export_coordinates, "STUDY.toml --k K --to DIR", "the configurations of one record, a file a run"
+    ),
     "report": Command(_report, "DIR", "write the report page of a finished study again"),
 }
 """By name."""

@@ -251,7 +251,7 @@ function plotProgress() {
     if (run.values.kind !== "train" || control) continue;
     const own = run.scores.best_test_accuracy;
     if (own && typeof T === "number") add(`${model}, ${input}`, [T, own]);
-    for (const one of run.transfer) if (typeof one.T === "number") add(`${model}, ${input}, applied elsewhere`, [one.T, one.accuracy]);
+    if (typeof T === "number") for (const one of run.transfer) if (typeof one.T === "number") add(`${model}, ${input}, applied elsewhere`, [one.T, one.accuracy]);
   }
   const names = [...series.keys()].sort();
   const kinds = [...new Set(names.map((name) => name.replace(", applied elsewhere", "")))];
