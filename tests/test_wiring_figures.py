@@ -506,8 +506,8 @@ def test_the_most_glassy_particles_are_those_of_the_largest_attribution() -> Non
             at = np.isclose(discs.get_offsets(), shown["positions"][particle], atol=1e-6).all(axis=1)
             np.testing.assert_allclose(discs.get_facecolor()[at][0], to_rgba(colour))
     legend = {text.get_text(): handle for text, handle in _legend(figure.legends[0])}
-    assert to_rgba(legend["most glassy 5%"].get_facecolor()) == to_rgba(figures._BLUE)
-    assert to_rgba(legend["least glassy 5%"].get_facecolor()) == to_rgba(figures._RED)
+    assert to_rgba(legend["most towards glass, 5%"].get_facecolor()) == to_rgba(figures._BLUE)
+    assert to_rgba(legend["most towards liquid, 5%"].get_facecolor()) == to_rgba(figures._RED)
 
 
 def test_a_rank_correlation_lies_between_its_ends_in_the_colour_of_its_class() -> None:

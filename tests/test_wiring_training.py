@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.stats import t as student
 from tests import planted
-from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
+from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, N_RUNS, OPTIONS, PARTS, WHOLE
 
 from vitrify import (
     attribution,
@@ -34,7 +34,7 @@ from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
-from vitrify.dataset import EnergyPair, Labelled, labelled
+from vitrify.dataset import EnergyPair, Labelled, labelled, several
 from vitrify.sets import Logistic
 from vitrify.settings import Study
 from vitrify.system import Configuration, minimum_image
@@ -694,7 +694,13 @@ def test_a_pair_of_records_keeps_energies_labels_and_runs_together() -> None:
     assert set(seen.k.tolist()) == {GLASS}
     np.testing.assert_array_equal(alike.energy("e_is"), WHOLE.energy("e_is")[alike.run, GLASS - 1])
     np.testing.assert_array_equal(alike.energy("e_pot"), WHOLE.energy("e_pot")[alike.run, GLASS - 1])
-    assert KS[0] == 3
+    group = several(ensemble, inherent=True, k_glass=GLASS, k_liquids=(8, 3), split=PARTS)
+    seen = planted.recognised(group.positions)
+    np.testing.assert_array_equal(seen.run, group.run)
+    assert set(seen.k[group.label == 1].tolist()) == {GLASS}
+    assert set(seen.k[group.label == 0].tolist()) == {3, 8}
+    for word in ("e_pot", "e_is"):
+        np.testing.assert_array_equal(group.energy(word), WHOLE.energy(word)[group.run, seen.k - 1])
 
 
 def test_the_baseline_of_an_attribution_is_halfway_between_the_classes_however_many_there_are() -> None:
