@@ -106,7 +106,7 @@ def held(of: Ensemble, k: Sequence[int]) -> Ensemble:
 
 
 _MARK = 6  # particles by whose places a configuration is known
-_TABLE = np.stack([WHOLE.thermal, WHOLE.inherent])[:, :, :, :_MARK].astype(float)
+_ALL = np.stack([WHOLE.thermal, WHOLE.inherent, FAST.thermal, FAST.inherent]).astype(float)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,13 +124,13 @@ def recognised(positions: Float[np.ndarray, "b n 2"]) -> Known:
     found = np.full((3, len(positions)), -1)
     moved = np.full(len(positions), np.nan)
     for place, one in enumerate(np.asarray(positions, float)):
-        apart = _TABLE - one[:_MARK]
+        apart = _ALL[:, :, :, :_MARK] - one[:_MARK]
         apart -= BOX * np.round(apart / BOX)
         rms = np.sqrt((apart**2).mean(axis=(3, 4)))
         best = np.unravel_index(rms.argmin(), rms.shape)
         if rms[best] < 0.6:
-            found[:, place] = best[0], best[1], best[2] + 1
-            dr = one - (WHOLE.thermal if best[0] == 0 else WHOLE.inherent)[best[1:]]
+            found[:, place] = best[0] % 2, best[1], best[2] + 1
+            dr = one - _ALL[best]
             dr -= BOX * np.round(dr / BOX)
             moved[place] = np.sqrt((dr**2).mean())
     return Known(input=found[0], run=found[1], k=found[2], moved=moved)
@@ -145,7 +145,8 @@ def answers(training: classify.Training, *, species: int = 0) -> Float[np.ndarra
     """
     rng = np.random.default_rng(zlib.crc32(training.folder.encode()) + species)
     middle, reach = (training.train_k + GLASS) / 2, max(1, GLASS - training.train_k) / 2
-    towards_glass = 1.2 * (np.arange(1, N_RECORDS + 1) - middle) / reach
+    strength = 0.3 if training.model is None else 1.2  # the energy leaves something to be shown
+    towards_glass = strength * (np.arange(1, N_RECORDS + 1) - middle) / reach
     other = np.array([0.8 * (name != training.input) for name in INPUTS])
     return rng.normal(size=(2, N_RUNS, N_RECORDS)) + towards_glass + other[:, None, None]
 

@@ -89,7 +89,7 @@ def results() -> dict[str, Any]:
         for name, shift in (("e_is_unshifted", -3.9), ("e_is_shifted", -3.7), ("e_pot", -3.0))
     }
     tg = [
-        {"convention": f"convention {place}", "T": T_g, "low": T_g - BELOW, "high": T_g + ABOVE, "verdict": "supported"}
+        {"convention": f"convention {place}", "T": T_g, "low": T_g - BELOW, "high": T_g + ABOVE, "found": True}
         for place, T_g in enumerate((0.31, 0.36, 0.45))
     ]
     return {
@@ -506,8 +506,8 @@ def test_the_most_glassy_particles_are_those_of_the_largest_attribution() -> Non
             at = np.isclose(discs.get_offsets(), shown["positions"][particle], atol=1e-6).all(axis=1)
             np.testing.assert_allclose(discs.get_facecolor()[at][0], to_rgba(colour))
     legend = {text.get_text(): handle for text, handle in _legend(figure.legends[0])}
-    assert to_rgba(legend["most glassy 5%"].get_facecolor()) == to_rgba(figures._BLUE)
-    assert to_rgba(legend["least glassy 5%"].get_facecolor()) == to_rgba(figures._RED)
+    assert to_rgba(legend["most towards glass, 5%"].get_facecolor()) == to_rgba(figures._BLUE)
+    assert to_rgba(legend["most towards liquid, 5%"].get_facecolor()) == to_rgba(figures._RED)
 
 
 def test_a_rank_correlation_lies_between_its_ends_in_the_colour_of_its_class() -> None:
@@ -757,10 +757,9 @@ def test_a_row_of_the_page_has_its_scores_under_their_headings(tmp_path: Path, m
             assert name.lower().startswith(row["input"])
             assert ("applied elsewhere" in name) == (row["train_k"] != row["test_k"])
             assert cells["model"] == report.name_of_model(row["model"])
-            assert (cells["train k"], cells["test k"], cells["glass k"]) == (
-                *(str(row["train_k"]), str(row["test_k"]), "11"),
-            )
-            assert cells["T"] == f"{row['test_T']:.3f}"
+            for heading, word in (("trained", "train"), ("tested", "test")):
+                assert cells[f"{heading} at T (k)"] == f"{row[f'{word}_T']:.3f} ({row[f'{word}_k']})"
+            assert cells["against T (k)"] == f"{shown['cooling_curve']['T'][10]:.3f} (11)"
             assert cells["runs"] == str(row["n_test_runs"])
             for heading, key in (
                 ("AUC", "auc"),

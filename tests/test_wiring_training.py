@@ -11,13 +11,14 @@ import pytest
 import torch
 from scipy.stats import t as student
 from tests import planted
-from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, KS, N_RUNS, OPTIONS, PARTS, WHOLE
+from tests.planted import BOX, CHOSEN, ENERGIES, GLASS, INPUTS, N_RUNS, OPTIONS, PARTS, WHOLE
 
 from vitrify import (
     attribution,
     baselines,
     classify,
     learn,
+    lineage,
     log,
     pack,
     packed,
@@ -28,11 +29,12 @@ from vitrify import (
     transition,
     workbench,
 )
+from vitrify import energy as energies
 from vitrify import evaluate as evaluation
 from vitrify import sweep as sweeps
 from vitrify.baselines import ENERGY
 from vitrify.cnn import CNN, Swanson2018
-from vitrify.dataset import EnergyPair, Labelled, labelled
+from vitrify.dataset import EnergyPair, Labelled, labelled, several
 from vitrify.sets import Logistic
 from vitrify.settings import Study
 from vitrify.system import Configuration, minimum_image
@@ -69,11 +71,9 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         patch.setattr(learn, "train", train)
         patch.setattr(learn, "restore", restore)
         patch.setattr(learn, "predict", lambda of, data: planted.predict(of, data) + getattr(of, "late", 0.0))
-        for name in ("score", "compare"):
-            patch.setattr(scores, name, planted.hasty(getattr(scores, name)))
         ensemble = planted.held(WHOLE, CHOSEN.classify.records)
         outcomes = classify.learn_all(SMALL, ensemble, out / "models", equal={}, **OPTIONS)
-        rows = classify.rows(SMALL, WHOLE.T, outcomes)
+        rows = classify.rows(WHOLE.T, outcomes)
     return {
         "told": told,
         "outcomes": dict(zip(by_folder, outcomes, strict=True)),
@@ -172,6 +172,15 @@ def test_a_row_is_of_the_test_runs_with_the_threshold_of_the_validation_runs(lea
         assert row["accuracy"]["value"] == pytest.approx(scores.accuracy(logit, label))
         moved = scores.accuracy(logit, label, threshold=threshold)
         assert row["accuracy_rethresholded"]["value"] == pytest.approx(moved)
+        assert row["validation_auc"] == pytest.approx(scores.auc(*logits(key, row["test_k"], "validation")))
+        assert row["auc_minus_chance"]["value"] == pytest.approx(row["auc"]["value"] - 0.5)
+        if row["train_k"] == row["test_k"] or row["model"] != "mpnn":
+            assert row["auc_minus_own"] is None
+        else:
+            own = logits((*key[:2], row["test_k"], False), row["test_k"], "test")[0]
+            for name, score in (("auc", scores.auc), ("accuracy", scores.accuracy)):
+                expected = score(logit, label) - score(own, label)
+                assert row[f"{name}_minus_own"]["value"] == pytest.approx(expected)
         assert row["n_seeds"] == (2 if row["model"] == "mpnn" else 1)
         if row["model"] == "mpnn":
             each = [
@@ -183,6 +192,8 @@ def test_a_row_is_of_the_test_runs_with_the_threshold_of_the_validation_runs(lea
             energy = logits((row["input"], ENERGY[row["input"]], *key[2:]), row["test_k"], "test")[0]
             expected = scores.auc(logit, label) - scores.auc(energy, label)
             assert row["auc_minus_energy"]["value"] == pytest.approx(expected)
+            beyond = energies.adds(logit, energy, label, np.array(each[0]["run"]))
+            assert row["auc_at_equal_energy"]["value"] == pytest.approx(beyond.value)
 
 
 # --- one classifier at a time ---
@@ -203,14 +214,18 @@ def _all() -> Labelled:
 
 
 def _trained(folder: Path, training: classify.Training) -> None:
+    """Leave what the workbench leaves of a training under the study's own split."""
     assert training.model is not None
     folder.mkdir(parents=True)
+    sets = workbench.inputs(SMALL, folder, TASK, **OPTIONS)
+    seen = lineage.Seen.by(lineage.runs(SMALL, sets.values()), PARTS)
     kept = {"model": training.name, "settings": training.model.model_dump(mode="json"), "input": training.input}
     kept |= {"train_k": 6, "glass_k": GLASS, "train": {}, "seed": 0, "labels": learn.LABELS, "lineage": []}
+    kept |= {"seen": seen.as_json()}
     store.write_json(folder / "outcome.json", kept | {"name": folder.name, "data": _all().digest})
 
 
-@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("part", ["train", "test"])
 def test_threshold_and_temperature_are_fitted_on_the_validation_runs(
     bench: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: Any
 ) -> None:
@@ -343,6 +358,8 @@ def test_a_packed_model_is_calibrated_on_validation_runs_and_scored_on_test_runs
     models = {str(seed): SimpleNamespace(training=one, network=seed, model=None) for seed, one in enumerate(two)}
     settings = SMALL.models[0].model_dump(mode="json")
     monkeypatch.setattr(workbench, "train", lambda *_, seed, **__: {"settings": settings, "name": str(seed)})
+    for name, one in models.items():
+        _trained(tmp_path / "trained" / name, one.training)
     monkeypatch.setattr(learn, "restore", lambda _model, kept: models[kept._folder.name])
     monkeypatch.setattr(evaluation, "averaged", lambda one, data, _looks=None: planted.predict(one, data))
     bases: list[Any] = []
@@ -593,20 +610,15 @@ def test_the_cooling_curve_of_a_study_keeps_its_energies_apart() -> None:
 
 
 def test_tg_and_the_reference_are_of_the_unshifted_inherent_energies(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[Any, ...]] = []
-
-    def tg(T: np.ndarray, energies: np.ndarray, convention: Any, *, name: str, rng: Any) -> Any:
-        told.append((T, energies, convention, name))
-        return transition.TgEstimate(method="", convention=name, T=0.4, low=0.3, high=0.5, verdict="")
-
-    monkeypatch.setattr(transition, "tg", tg)
-    monkeypatch.setattr(transition, "covers", lambda *_: True)
-    rows = study._tg(SMALL, WHOLE)
-    assert [row["convention"] for row in rows] == list(transition.CONVENTIONS)
-    for T, energies, convention, name in told:
+    def of_runs(T: np.ndarray, curves: np.ndarray, *, seed: int, limit: float) -> Any:
         np.testing.assert_array_equal(T, planted.T)
-        np.testing.assert_array_equal(energies, WHOLE.e_is_unshifted)
-        assert convention == transition.CONVENTIONS[name]
+        np.testing.assert_array_equal(curves, WHOLE.e_is_unshifted)
+        assert (seed, limit) == (SMALL.seed, SMALL.width_limit)
+        raise InterruptedError
+
+    monkeypatch.setattr(study.locate, "of_runs", of_runs)
+    with pytest.raises(InterruptedError):
+        study._tg(SMALL, WHOLE)
     compared: list[tuple[Any, ...]] = []
 
     def compare(T: np.ndarray, mean: np.ndarray, error: np.ndarray, curve: Any) -> Any:
@@ -682,7 +694,13 @@ def test_a_pair_of_records_keeps_energies_labels_and_runs_together() -> None:
     assert set(seen.k.tolist()) == {GLASS}
     np.testing.assert_array_equal(alike.energy("e_is"), WHOLE.energy("e_is")[alike.run, GLASS - 1])
     np.testing.assert_array_equal(alike.energy("e_pot"), WHOLE.energy("e_pot")[alike.run, GLASS - 1])
-    assert KS[0] == 3
+    group = several(ensemble, inherent=True, k_glass=GLASS, k_liquids=(8, 3), split=PARTS)
+    seen = planted.recognised(group.positions)
+    np.testing.assert_array_equal(seen.run, group.run)
+    assert set(seen.k[group.label == 1].tolist()) == {GLASS}
+    assert set(seen.k[group.label == 0].tolist()) == {3, 8}
+    for word in ("e_pot", "e_is"):
+        np.testing.assert_array_equal(group.energy(word), WHOLE.energy(word)[group.run, seen.k - 1])
 
 
 def test_the_baseline_of_an_attribution_is_halfway_between_the_classes_however_many_there_are() -> None:
