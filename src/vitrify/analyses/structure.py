@@ -290,9 +290,9 @@ def _sentence(row: Values, classes: Sequence[str]) -> str:
     beside = "" if row["claim"] is None else restored(row["claim"]).sentence.partition(": ")[2]
     beside = f" {beside[:1].upper()}{beside[1:]}" if beside else ""
     return (
-        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell "
-        f"{apart(classes)}, {len(of['absent'])} are not within {together.margin:g}, {len(of['open'])} are open{named}. All "
-        f"together: {together.answer} ({together.evidence}).{beside}"
+        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell {apart(classes)}, "
+        f"{len(of['absent'])} are not within {together.margin:g}, {len(of['open'])} are open{named}. All together: "
+        f"{together.answer} ({together.evidence}).{beside}"
     )
 
 
