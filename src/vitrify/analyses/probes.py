@@ -225,15 +225,15 @@ def _judge(models: list[Values], tasks: list[Values], pairs: list[Values], *, ma
         )
         for one, task in sizes
     ]
-    apart = [(pair[word], pair, word) for pair in pairs for word in ("descriptors", "energy") if word in pair]
+    of_pairs = [(pair[word], pair, word) for pair in pairs for word in ("descriptors", "energy") if word in pair]
     liquids = [
         _above_chance(one, pair, f"the {word} tells", f"the liquids at {temperatures(pair['T'])} apart", margin)
-        for one, pair, word in apart
+        for one, pair, word in of_pairs
     ]
     for family, asked, places in (
         ("changes", changes, [one for one, _ in lost]),
         ("patches", patches, [one for one, _ in sizes]),
-        ("liquids", liquids, [one for one, _, _ in apart]),
+        ("liquids", liquids, [one for one, _, _ in of_pairs]),
     ):
         for place, claim in zip(places, judge(family, asked), strict=True):
             place["claim"] = claim.to_json()
