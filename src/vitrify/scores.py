@@ -61,7 +61,7 @@ from scipy import special
 
 _LEVEL = 0.95
 _TAIL = (1 - _LEVEL) / 2
-# Parts of a contrary and of a perfect run that stand behind the bounds of an AUC: as little as planted heavy tails allow.
+# Parts of a contrary and of a perfect run behind the bounds of an AUC: as little as planted heavy tails allow.
 _WRONG, _RIGHT = 0.48, 0.25
 
 
