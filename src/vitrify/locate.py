@@ -440,8 +440,8 @@ def rate_line(
         words = f"Tg changes by {slope:+.4f} per decade of the cooling {of}; two coolings give no interval."
         return RateLine(slope=slope, low=None, high=None, intercept=intercept, sentence=words)
     ends = slope - below, slope + above
-    said = "falls" if ends[1] < 0 else "rises" if ends[0] > 0 else "does not change significantly"
-    words = f"Tg {said} with the cooling {of}: {slope:+.4f} [{ends[0]:+.4f}, {ends[1]:+.4f}] per decade, "
+    said = "Tg falls" if ends[1] < 0 else "Tg rises" if ends[0] > 0 else "It is open whether Tg changes"
+    words = f"{said} with the cooling {of}: {slope:+.4f} [{ends[0]:+.4f}, {ends[1]:+.4f}] per decade, "
     words += f"from {n} coolings."
     return RateLine(slope=slope, low=ends[0], high=ends[1], intercept=intercept, sentence=words)
 
@@ -467,12 +467,10 @@ class SizeCheck:
     @property
     def sentence(self) -> str:
         """What it says, in words."""
-        said = "depends on the size"
-        if self.p_holm >= _SIGNIFICANT:
-            said = "does not depend on the size within the intervals"
+        said = "Tg depends on the size" if self.p_holm < _SIGNIFICANT else "It is open whether Tg depends on the size"
         several = "" if self.p == self.p_holm else f", Holm's {self.p_holm:.2g}"
         sizes = "{:.0f} to {:.0f}".format(*self.between)
-        return f"Tg {said} (N = {sizes}, p = {self.p:.2g}{several}); a line against 1 / N leads to {self.infinite:.4f}."
+        return f"{said} (N = {sizes}, p = {self.p:.2g}{several}); a line against 1 / N leads to {self.infinite:.4f}."
 
 
 def size_checks(checks: Sequence[SizeCheck]) -> list[SizeCheck]:

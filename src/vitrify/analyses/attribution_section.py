@@ -116,7 +116,8 @@ def _strongest(name: str, correlations: Sequence[Entry], which: str, called: str
     known = sorted(known, key=lambda row: -abs(row["value"]))[:3]
     if not known:
         return (
-            f"In the {called} the {name}'s attribution goes with none of the local fields (all 95% intervals hold 0)."
+            f"In the {called} it is open whether the {name}'s attribution goes with any of the local fields (all 95% "
+            "intervals hold 0)."
         )
     words = ", ".join(f"{_plain(row['field'])} {with_interval(row, '+.2f')}" for row in known)
     return f"In the {called} the {name}'s attribution goes most with {words} (Spearman, {known[0]['n_runs']} runs)."
