@@ -173,7 +173,7 @@ def test_the_command_answers(chosen, out, capsys, tmp_path):
         cli.main(["attribute", str(file), "--out", str(out), "--workers", "1", "--n", "2", "--k", "1"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert "CNN, inherent configurations, k = 1 against 20" in said
+    assert "CNN, inherent configurations, T = 1.903 against 0.050" in said
     assert "4 configurations of 2 test runs" in said
     assert f"columns: {out / 'attribution' / 'inherent-k001-cnn'}" in said
     assert (out / "attribution" / "channels_cnn_inherent_k001.png").stat().st_size > 10_000
