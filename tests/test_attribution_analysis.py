@@ -35,7 +35,7 @@ def out(chosen, tmp_path_factory):
     study.simulate(chosen, folder, **OPTIONS)
     ensemble = store.load(folder / "data", chosen.simulate, seed=chosen.seed, k=chosen.classify.records)
     outcomes = classify.learn_all(chosen, ensemble, folder / "models", equal={}, **OPTIONS)
-    store.write_json(folder / "results.json", {"classification": classify.rows(chosen, ensemble.T, outcomes)})
+    store.write_json(folder / "results.json", {"classification": classify.rows(ensemble.T, outcomes)})
     return folder
 
 

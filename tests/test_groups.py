@@ -122,7 +122,7 @@ def test_a_study_with_a_group_tells_its_scores_apart_from_the_others(tmp_path: P
     assert "Inherent, trained on several liquids in one class" in page
     assert f"{T[13]:.3f} to {T[0]:.3f}" in page
     assert (tmp_path / "figures" / "learning_inherent_shallow_k1-10-14_against_k20.png").exists()
-    tasks = analyses.run(["energy"], chosen, tmp_path, n_workers=1, progress=_quiet)["energy"]["tasks"]
+    tasks = analyses.ANALYSES["energy"].compute(chosen, tmp_path, n_workers=1, progress=_quiet)["tasks"]
     assert [one["k"] for one in tasks] == [1, 14]
     export.write(tmp_path, tmp_path / "log.html")
     assert "k = 1, 10, 14 together vs 20" in (tmp_path / "log.html").read_text()

@@ -180,7 +180,7 @@ def test_a_studys_classifiers_are_trained_chosen_and_scored_on_their_own_runs(
                 name: OWN[name] for name in ("validation", "test")
             }
     spies.scores.clear()
-    classify.rows(TINY, ensemble.T, [one for one in outcomes if one["history"]])
+    classify.rows(ensemble.T, [one for one in outcomes if one["history"]])
     assert spies.moves
     assert all(runs == OWN["validation"] for runs in spies.moves)
     assert all(runs == OWN["test"] for runs in [*spies.scores, *spies.compares])

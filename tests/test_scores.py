@@ -91,12 +91,12 @@ def test_value_and_error_are_those_of_pseudo_values_pair_by_pair(grid, folds):
     assert compared.p == pytest.approx(t.sf(compared.value / compared.se, len(d) - 1))
 
 
-def test_the_lower_bound_is_the_quantile_of_a_beta_with_half_a_contrary_run():
+def test_the_lower_bound_is_the_quantile_of_a_beta_with_part_of_a_contrary_run():
     logit, label, run, _ = several(3)
     d = slow_pseudo_values(logit, label, run)
-    size = len(d) + 0.5
+    size = len(d) + 0.48
     mean = d.sum() / size
-    variance = (((d - mean) ** 2).sum() + 0.5 * mean**2) / (size * (size - 1))
+    variance = (((d - mean) ** 2).sum() + 0.48 * mean**2) / (size * (size - 1))
     weight = mean * (1 - mean) / variance - 1
     found = score(logit, label, run).auc
     assert found.low == pytest.approx(beta.ppf(0.025, mean * weight, (1 - mean) * weight))
@@ -321,6 +321,20 @@ def test_bounds_of_no_difference_are_no_narrower_than_the_scores_allow():
     assert found.auc.value == 0
     assert found.auc.upper >= 1 - 0.05 ** (1 / 6) - 1e-9
     assert found.auc.lower == pytest.approx(-found.auc.upper)
+
+
+def test_each_bound_of_a_difference_takes_the_bounds_of_the_scores_that_point_its_way():
+    logit, label, run = separated(30)
+    other = logit + 2.0 * np.random.default_rng(10).normal(size=60)
+    found, one, two = compare(logit, other, label, run).auc, *(above_chance(s, label, run) for s in (logit, other))
+    up, down = (
+        np.hypot(a.upper - a.value, b.value - b.lower) if above else np.hypot(a.value - a.lower, b.upper - b.value)
+        for a, b, above in ((one, two, True), (one, two, False))
+    )
+    reach = t.ppf(0.95, 29) * found.se
+    assert found.upper == pytest.approx(found.value + max(reach, up))
+    assert found.lower == pytest.approx(found.value - max(reach, down))
+    assert abs(up - down) > 0.005
 
 
 def test_an_auc_of_folds_is_over_the_pairs_of_each_fold():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vitrify import cli, dynamics, simulate, stability
+from vitrify import cli, dynamics, simulate, stability, store
 from vitrify.potentials import MIXTURES
 from vitrify.protocols import EVERY
 from vitrify.simulate import Frame, Simulate, records
@@ -247,6 +247,34 @@ def test_the_command_stops_in_one_line_and_keeps_what_was_written(
     assert said[0].startswith("vitrify: dt = 0.0125 is too long: at step ")
     assert "of schedule, run 0, the kinetic temperature reached" in said[0]
     assert said[1] == said[0]  # a second call does not creep on
+
+
+@pytest.mark.parametrize("which", ["records", "records_together"])
+def test_a_run_that_was_stopped_is_not_continued(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be judged by less than had been seen, and keep a record or two at every call."""
+    settings = Simulate(n_particles=64, n_runs=9, n_equilibrate=40, hold={"T": 1.0, "n_steps": 80, "n_frames": 4})
+    jobs = [store.Job(root=tmp_path, settings=settings, seed=1, run=run) for run in (4, 6)]
+    error = BlownUpError(20, 0.005, 1.0, 9.0).at("step 40 of hold, run 6,", run=6)
+    asked, alone = [], which == "records"
+
+    def stopped(*_: Any, **words: Any) -> Iterator[Any]:
+        asked.append(words)
+        made = {run: next(records(settings, seed=1, run=run)) for run in (4, 6)}
+        yield made[6] if alone else made
+        raise error
+
+    def keep() -> None:
+        if alone:
+            store.keep_run(jobs[1], lambda _: None)
+        else:
+            store.keep_runs(jobs, lambda _: None)
+
+    monkeypatch.setattr(store, which, stopped)
+    for _ in range(2):
+        with pytest.raises(BlownUpError, match="step 40 of hold, run 6,"):
+            keep()
+        assert store.unfinished(tmp_path, settings, seed=1, runs=(4, 6)) == {4: int(not alone), 6: 1}
+    assert len(asked) == 1
 
 
 _MATRIX = [(n, dt) for n in (400, 1000) for dt in (0.0125, 0.015, 0.019)]

@@ -137,7 +137,8 @@ def test_the_headline_shows_every_score_of_its_input_in_its_panel() -> None:
     assert figure.axes[2].get_ylabel() == "AUC"
     key = {text.get_text(): handle for text, handle in _legend(figure.legends[0])}
     assert key["trained at each $T$"].get_color() == figures._GREEN
-    assert key["trained at k = 4, applied elsewhere"].get_color() == figures._RED
+    moved = next(row for row in shown["classification"] if row["train_k"] != row["test_k"])
+    assert key[f"trained at $T$ = {moved['train_T']:.2f}, applied elsewhere"].get_color() == figures._RED
 
 
 def _legend(legend: Any) -> list[tuple[Any, Any]]:

@@ -16,7 +16,7 @@ Tg and width are those of the best form; the interval of Tg is the union of what
 with a 1/T liquid and by a kink with a parabola above it.
 
 References:
-    correlated records: Bartlett 1935, doi:10.1111/j.2397-2335.1935.tb04180.x
+    correlated records: Bartlett 1935, doi:10.2307/2342284
     block bootstrap: Künsch 1989, doi:10.1214/aos/1176347265
 """
 

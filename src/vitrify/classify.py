@@ -2,8 +2,10 @@
 
 __all__ = ["EQUAL_ENERGY", "SEVERAL", "Training", "learn_all", "learning_curve", "rows", "trainings", "weights"]
 
+import functools
 import hashlib
 import json
+import operator
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -247,15 +249,16 @@ def _trainings(
 def _marked(
     study: Study, ensemble: Ensemble, equal: Mapping[Input, Labelled], todo: Sequence[_Training]
 ) -> list[_Training]:
-    """Return the trainings with the marks of their runs: of both records, thermal and inherent."""
+    """Return the trainings with the marks of their runs: of all their records, thermal and inherent."""
+    shown = [{*(one.group or (one.train_k,)), one.k_glass} for one in todo]
     known = {
         k: lineage.runs(study, equal.values() if k == EQUAL_ENERGY else lineage.records(ensemble, (k,)))
-        for k in {k for one in todo for k in (one.train_k, one.k_glass)}
+        for k in set().union(*shown)
     }
     found = []
-    for one in todo:
-        of_both = [first | second for first, second in zip(known[one.train_k], known[one.k_glass], strict=True)]
-        found.append(replace(one, seen=lineage.Seen.by(of_both, one.split)))
+    for one, records in zip(todo, shown, strict=True):
+        marks = [functools.reduce(operator.or_, of_run) for of_run in zip(*(known[k] for k in records), strict=True)]
+        found.append(replace(one, seen=lineage.Seen.by(marks, one.split)))
     return found
 
 

@@ -22,6 +22,7 @@ A liquid at which the energy alone ranks so well that even a perfect network cou
 
 __all__ = [
     "SHOWN_AS",
+    "apart",
     "chosen_network",
     "claims",
     "energy_claims",
@@ -42,6 +43,7 @@ from vitrify.claims import CHANCE_SD, MIN_RUNS, Answer, Asked, Claim, gathered, 
 from vitrify.figures import MODEL_NAMES
 from vitrify.material import NO_POTENTIAL
 from vitrify.scores import Difference
+from vitrify.settings import CLASSES
 
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -71,6 +73,7 @@ def energy_claims(results: Results) -> list[Claim]:
     """Return the primary and the exploratory claims: what networks see beside the energy."""
     rows, best = _beside_energy(results), chosen_network(results)
     own = [row for row in rows if row["model"] == best and row["input"] == _main_input(results)]
+    own = [row for row in own if not isinstance(row["test_k"], list)]
     return [*judge("primary", _more(results, own)), *judge("exploratory", _more(results, rows))]
 
 
@@ -83,7 +86,7 @@ def chosen_network(results: Results) -> str | None:
         results: The contents of ``results.json``.
     """
     green = [row for row in _green(results) if row["input"] == _main_input(results) and _is_network(row)]
-    full = {(task["input"], task["test_k"]) for task in saturated(results)}
+    full = [(task["input"], task["test_k"]) for task in saturated(results)]
     open_to = [row for row in green if (row["input"], row["test_k"]) not in full] or green
     found: dict[str, list[float]] = {}
     for row in open_to:
@@ -102,7 +105,7 @@ def saturated(results: Results) -> list[dict[str, Any]]:
         ``input``, ``test_k``, ``T`` (None at equal energy), the energy's ``auc`` and the ``limit`` of the test runs.
     """
     found = []
-    for row in _green(results):
+    for row in (*_green(results), *_several(results)):
         if row["model"] == ENERGY[row["input"]]:
             limit = energy.saturation(row["n_test_runs"])
             if row["n_test_runs"] >= MIN_RUNS and row["auc"]["value"] > limit:
@@ -187,6 +190,8 @@ def _name(row: Row) -> str:
 
 
 def _place(results: Results, row: Row) -> str:
+    if isinstance(row["test_T"], list):
+        return f"{temperatures(row['test_T'])} as one class"
     if row["test_T"] is not None:
         return f"T = {row['test_T']:.3f}"
     pair = results["equal_energy"]["pair"]
@@ -204,12 +209,17 @@ def _found(values: Mapping[str, float]) -> Difference:
 
 def _beside_energy(results: Results) -> list[Row]:
     """Return the rows of networks at the tasks where something can be shown beside the energy."""
-    full = {(task["input"], task["test_k"]) for task in saturated(results)}
+    full = {(task["input"], str(task["test_k"])) for task in saturated(results)}
     return [
         row
-        for row in _green(results)
-        if row["auc_at_equal_energy"] is not None and (row["input"], row["test_k"]) not in full
+        for row in (*_green(results), *_several(results))
+        if row["auc_at_equal_energy"] is not None and (row["input"], str(row["test_k"])) not in full
     ]
+
+
+def _several(results: Results) -> list[Row]:
+    """Return the rows of several liquids in one class, tested as they were trained; they are exploratory."""
+    return [row for row in results.get("groups", []) if row["train_k"] == row["test_k"]]
 
 
 def _more(results: Results, rows: Sequence[Row]) -> list[Asked]:
@@ -225,6 +235,25 @@ def _more(results: Results, rows: Sequence[Row]) -> list[Asked]:
     ]
 
 
+def apart(classes: Sequence[str] = CLASSES) -> str:
+    """Return what a classifier tells from what.
+
+    Args:
+        classes: What the classes 0 and 1 are called.
+
+    Example:
+        >>> apart(), apart(("liquid at T = 1.951", "liquid at T = 1.025"))
+        ('the liquid from the glass', 'the liquid from the liquid at T = 1.025')
+    """
+    zero, one = classes
+    zero = "liquid" if zero.startswith("liquid at") else zero  # its temperature is that of the row
+    return f"the {zero} from the {one}"
+
+
+def _apart(results: Results) -> str:
+    return apart(results.get("classes", CLASSES))
+
+
 def _reach(results: Results) -> list[Claim]:
     best, name = chosen_network(results), _main_input(results)
     rows = [
@@ -235,10 +264,10 @@ def _reach(results: Results) -> list[Claim]:
 
 def _against_chance(results: Results, row: Row) -> Asked:
     return Asked(
-        question=f"Does the {_name(row)} tell the liquid from the glass? {_where(results, row)}.",
+        question=f"Does the {_name(row)} tell {_apart(results)}? {_where(results, row)}.",
         where=_where(results, row),
-        yes=f"the {_name(row)} tells the liquid from the glass",
-        no=f"the {_name(row)} does not tell the liquid from the glass",
+        yes=f"the {_name(row)} tells {_apart(results)}",
+        no=f"the {_name(row)} does not tell {_apart(results)}",
         measure="AUC",
         offset=0.5,
         found=_found(row["auc_minus_chance"]),
@@ -369,7 +398,7 @@ def _is_it_energy(results: Results) -> str:
     parts = [words[answer].format(listed(at)) for answer, at in answers.items() if at]
     beyond = ""
     if full:
-        hot = [task["T"] for task in full if task["T"] is not None]
+        hot = [task["T"] for task in full if isinstance(task["T"], float)]
         beyond = f"; at {temperatures(hot)} the energy alone leaves nothing to show" if hot else ""
     name = MODEL_NAMES.get(str(best), str(best))
     return f"Is it the energy? The {name} {', '.join(parts)}{beyond} ({own[0].n_runs} test runs)."
@@ -387,14 +416,14 @@ def _down_to(results: Results) -> str:
     if not shown:
         needed = max((claim.runs_needed or 0 for claim in rest), default=0)
         return (
-            f"Down to which temperature? It is open: {own[0].n_runs} test runs do not show {what} of the liquid to "
-            f"differ from the glass's at {at}; up to {needed:,} runs would be needed."
+            f"Down to which temperature? It is open: {own[0].n_runs} test runs do not show that {what} tell "
+            f"{_apart(results)} at {at}; up to {needed:,} runs would be needed."
         )
     last = shown[-1]
     colder = [claim.where.partition("liquid at ")[2] for claim in own[own.index(last) + 1 :]]
     below = f"; below it, at {listed(colder)}, it is open or absent" if colder else ", the coldest liquid asked about"
     return (
-        f"Down to which temperature? From {what} the {best} tells the liquid from the glass down to "
+        f"Down to which temperature? From {what} the {best} tells {_apart(results)} down to "
         f"{last.where.partition('liquid at ')[2]}{below} ({last.n_runs} test runs)."
     )
 
@@ -429,8 +458,9 @@ def _saturated(results: Results) -> list[str]:
         tasks = [task for task in saturated(results) if task["input"] == name]
         if tasks:
             lowest = min(tasks, key=lambda task: task["auc"]["value"])
-            hot = [task["T"] for task in tasks if task["T"] is not None]
-            at = ([temperatures(hot)] if hot else []) + (["equal energy"] if len(hot) < len(tasks) else [])
+            hot = [task["T"] for task in tasks if isinstance(task["T"], float)]
+            at = ([temperatures(hot)] if hot else []) + ["equal energy" for task in tasks if task["T"] is None]
+            at += [f"{temperatures(task['T'])} as one class" for task in tasks if isinstance(task["T"], list)]
             auc = lowest["auc"]
             found.append(
                 f"{SHOWN_AS[name]} at {listed(at)}: nothing can be shown to rank better than the energy alone, whose "

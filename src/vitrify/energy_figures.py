@@ -56,7 +56,7 @@ def _scatter(ax: Axes, task: Results) -> None:
 
 
 def _title(task: Results) -> str:
-    which = "equal energy" if task["T"] is None else f"k = {task['k']}, $T$ = {task['T']:.3f}"
+    which = "equal energy" if task["T"] is None else f"$T$ = {task['T']:.3f}"
     return f"{task['input']}, {which}"
 
 

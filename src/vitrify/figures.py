@@ -348,7 +348,7 @@ def _draw_scores(ax: Axes, rows: Sequence[Results], metric: str) -> None:
     series = []
     for model in _models(rows):
         of_model = [row for row in rows if row["model"] == model]
-        first = min(row["train_k"] for row in of_model)
+        first = _moved_from(of_model)
         series.append((model, _RED, "--", [row for row in of_model if row["train_k"] == first]))
         series.append((model, _GREEN, "-", [row for row in of_model if row["train_k"] == row["test_k"]]))
     hottest = max(row["test_T"] for row in rows)
@@ -427,11 +427,19 @@ def _tg_key(results: Results) -> list[Patch]:
 
 
 def _training_key(results: Results) -> list[Line2D]:
-    first = min((row["train_k"] for row in results["classification"] if not row["control"]), default=0)
+    rows = [row for row in results["classification"] if not row["control"]]
+    first = _moved_from(rows)
+    T = next((row["train_T"] for row in rows if row["train_k"] == first), 0.0)
     return [
         Line2D([], [], color=_GREEN, ls="-", label="trained at each $T$"),
-        Line2D([], [], color=_RED, ls="--", label=f"trained at k = {first}, applied elsewhere"),
+        Line2D([], [], color=_RED, ls="--", label=f"trained at $T$ = {T:.2f}, applied elsewhere"),
     ]
+
+
+def _moved_from(rows: Sequence[Results]) -> int:
+    """Return the record whose classifiers are applied elsewhere; the hottest where none is."""
+    moved = [int(row["train_k"]) for row in rows if row["train_k"] != row["test_k"]]
+    return moved[0] if moved else min((int(row["train_k"]) for row in rows), default=0)
 
 
 def _headline_key(results: Results, models: Sequence[str]) -> list[Line2D | Patch]:

@@ -148,7 +148,8 @@ class Summary:
         """
         of = f"{self.n_records} records, whose runs are not at hand" if self.n_runs is None else f"{self.n_runs} runs"
         if self.T is None or self.share is None:
-            return f"{of} of {curve} cannot tell whether there is a transition: {MIN_RECORDS} records are needed."
+            few = f"{self.n_records} records of {curve} cannot tell whether there is a transition"
+            return f"{few}: {MIN_RECORDS} different temperatures are needed."
         width = f"width {self.width:.3f} [{self.width_low:.3f}, {self.width_high:.3f}]"
         at = f"T = {self.T:.3f} [{self.low:.3f}, {self.high:.3f}]"
         if self.found is None:

@@ -12,9 +12,9 @@ pseudo-value, which says how it moves the score. With :math:`w_{gl}` the win of 
 
 The mean of the n pseudo-values is A, and their variance over n is that of A (DeLong's, clustered by run).
 
-**Intervals.** Near 1 the variance of a few runs is too small. The bound towards 1/2 therefore counts half of a further
+**Intervals.** Near 1 the variance of a few runs is too small. The bound towards 1/2 therefore counts 0.48 of a further
 run whose pairs are all wrong, and is the quantile of a beta distribution with the mean and the variance that the
-pseudo-values and this half run give. The bound towards 1 counts a quarter of a run that is all right and is taken on
+pseudo-values and this part give. The bound towards 1 counts a quarter of a run that is all right and is taken on
 the logit scale. Where every pair of n runs is right, the lower bound is exact: ``tail ** (1 / n)``. That holds where
 the glass and the liquid of a run are independent or help each other; if one bad run may spoil both, it is
 ``tail ** (2 / n)``. The interval of an accuracy is that of Clopper and Pearson where runs are wholly right or wrong.
@@ -61,7 +61,8 @@ from scipy import special
 
 _LEVEL = 0.95
 _TAIL = (1 - _LEVEL) / 2
-_WRONG, _RIGHT = 0.5, 0.25  # parts of a contrary and of a perfect run that stand behind the bounds of an AUC
+# Parts of a contrary and of a perfect run behind the bounds of an AUC: as little as planted heavy tails allow.
+_WRONG, _RIGHT = 0.48, 0.25
 
 
 @dataclass(frozen=True, slots=True)

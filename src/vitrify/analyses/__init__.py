@@ -169,7 +169,7 @@ ANALYSES: dict[str, Analysis] = {
     "energy": Analysis(energy.compute, energy.section, version=3),
     "transfer": Analysis(transfer.compute, transfer.section, version=3),
     "structure": Analysis(structure.compute, structure.section, version=2),
-    "attribution": Analysis(attribution.compute, attribution_section.section),
+    "attribution": Analysis(attribution.compute, attribution_section.section, version=3),
     "probes": Analysis(probes.compute, probes.section, version=2),
 }
 """By name, in the order of the report."""

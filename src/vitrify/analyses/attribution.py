@@ -183,6 +183,7 @@ def _network(job: _Job, tick: parallel.Tick) -> tuple[Entry, np.ndarray]:
         "input": training.input,
         "k": training.train_k,
         "k_glass": training.k_glass,
+        "T": [job.study.simulate.bath.T(k) for k in (training.train_k, training.k_glass)],
         "classes": list(class_names(job.study, training.train_k)),
         "n_runs": len(np.unique(tests.run)),
         "n_configurations": len(tests.label),

@@ -54,7 +54,7 @@ def _called(entry: Entry) -> dict[str, str]:
 def _sentences(entry: Entry) -> list[str]:
     called = _called(entry)
     name, logit = name_of_model(entry["model"]), entry["logit"]
-    where = f"{entry['input']} configurations, k = {entry['k']} against {entry['k_glass']}"
+    where = f"{entry['input']} configurations, T = {entry['T'][0]:.3f} against {entry['T'][1]:.3f}"
     said = [
         f"{name}, {where}: the attributions of the particles add up to the logit less the baseline's "
         f"{entry['baseline']:+.2f} within {entry['error']:.1e} of that difference in each of "

@@ -51,7 +51,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in of_one]
     results = study.classified(chosen, ensemble.T, outcomes, pair)
     saturated = conclusions.saturated(results)
-    full = {(task["input"], task["test_k"]) for task in saturated}
+    full = [(task["input"], task["test_k"]) for task in saturated]
     tasks: dict[tuple[str, int], list[Values]] = {}
     for outcome in classify.averaged(outcomes):
         if not outcome["control"]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vitrify import baselines, classify, learn, probes, probes_figures, report, scores, store
 from vitrify.claims import CHANCE_SD, Asked, gathered, judge, listed, restored, temperatures
-from vitrify.conclusions import SHOWN_AS
+from vitrify.conclusions import SHOWN_AS, apart
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
 from vitrify.report import with_interval
@@ -172,7 +172,14 @@ def _patches(chosen: Study, ensemble: Ensemble, name: Input, k: int) -> Values:
         chance = asdict(scores.above_chance(logit, label[test], run[test]))
         told = {"auc": asdict(scored.auc), "accuracy": asdict(scored.accuracy), "auc_minus_chance": chance}
         found.append({"n_inside": n, "n_test": scored.n_test, **told})
-    return {"input": name, "k": k, "T": float(ensemble.T[k - 1]), "n_runs": len(parts.test), "sizes": found}
+    return {
+        "input": name,
+        "k": k,
+        "T": float(ensemble.T[k - 1]),
+        "n_runs": len(parts.test),
+        "sizes": found,
+        "classes": list(class_names(chosen, k)),
+    }
 
 
 def _liquids(chosen: Study, ensemble: Ensemble, name: Input, k_hot: int, k_cold: int) -> Values:
@@ -213,18 +220,20 @@ def _judge(models: list[Values], tasks: list[Values], pairs: list[Values], *, ma
     ]
     sizes = [(one, task) for task in tasks for one in task["sizes"]]
     patches = [
-        _above_chance(one, task, f"patches of {one['n_inside']} particles tell", "the liquid from the glass", margin)
+        _above_chance(
+            one, task, f"patches of {one['n_inside']} particles tell", apart(task.get("classes", CLASSES)), margin
+        )
         for one, task in sizes
     ]
-    apart = [(pair[word], pair, word) for pair in pairs for word in ("descriptors", "energy") if word in pair]
+    of_pairs = [(pair[word], pair, word) for pair in pairs for word in ("descriptors", "energy") if word in pair]
     liquids = [
         _above_chance(one, pair, f"the {word} tells", f"the liquids at {temperatures(pair['T'])} apart", margin)
-        for one, pair, word in apart
+        for one, pair, word in of_pairs
     ]
     for family, asked, places in (
         ("changes", changes, [one for one, _ in lost]),
         ("patches", patches, [one for one, _ in sizes]),
-        ("liquids", liquids, [one for one, _, _ in apart]),
+        ("liquids", liquids, [one for one, _, _ in of_pairs]),
     ):
         for place, claim in zip(places, judge(family, asked), strict=True):
             place["claim"] = claim.to_json()
@@ -315,7 +324,7 @@ def _sentence(model: Values) -> str:
 
 
 def _patch_sentence(task: Values) -> str:
-    claims = [restored(one["claim"]) for one in task["sizes"]]
+    claims, told = [restored(one["claim"]) for one in task["sizes"]], apart(task.get("classes", CLASSES))
     of = {
         answer: [
             str(one["n_inside"]) for one, claim in zip(task["sizes"], claims, strict=True) if claim.answer == answer
@@ -324,7 +333,7 @@ def _patch_sentence(task: Values) -> str:
     }
     parts = [f"{answer} for {listed(sizes)}" for answer, sizes in of.items() if sizes]
     return (
-        f"{_where(task)}, square patches: do the mean descriptors of so many particles tell the liquid from the glass? "
+        f"{_where(task)}, square patches: do the mean descriptors of so many particles tell {told}? "
         f"{'; '.join(parts).capitalize()}. The smallest, {claims[0].evidence}."
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
 from vitrify.claims import CHANCE_SD, Asked, judge, restored
-from vitrify.conclusions import SHOWN_AS
+from vitrify.conclusions import SHOWN_AS, apart
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
 from vitrify.settings import CLASSES, Input, Study, class_names, split
@@ -59,7 +59,7 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
         for place, k in enumerate(records[:-1]):
             row = _told_apart(chosen, name, k, T[place], table[:, place], table[:, -1], names, results)
             rows.append(row | {"all_minus_energy": _beside_energy(chosen, ensemble, row, k)})
-    _judge(rows, margin=chosen.classify.margin)
+    _judge(rows, margin=chosen.classify.margin, classes=class_names(chosen))
     curves = [one for name in inputs for one in _curves(ensemble, records, T, name)]
     return {"metrics": metrics, "rows": rows, "curves": curves, "classes": list(class_names(chosen))}
 
@@ -156,14 +156,14 @@ def _beside_energy(chosen: Study, ensemble: Ensemble, row: Values, k: int) -> Va
     return asdict(scores.compare(np.array(together["logit"]), -e, label, run).auc)
 
 
-def _judge(rows: Sequence[Values], *, margin: float) -> None:
+def _judge(rows: Sequence[Values], *, margin: float, classes: Sequence[str] = CLASSES) -> None:
     """Give every row its claims: each metric against chance, and all together against the energy; exploratory."""
     against_chance = [
         Asked(
-            question=f"Does {one['metric']} tell the liquid from the glass? {_where(row)}.",
+            question=f"Does {one['metric']} tell {apart(classes)}? {_where(row)}.",
             where=_where(row),
-            yes=f"{one['metric']} tells the liquid from the glass",
-            no=f"{one['metric']} does not tell the liquid from the glass",
+            yes=f"{one['metric']} tells {apart(classes)}",
+            no=f"{one['metric']} does not tell {apart(classes)}",
             measure="AUC",
             offset=0.5,
             found=scores.Difference(**one["auc_minus_chance"]),
@@ -249,7 +249,11 @@ def section(values: Values) -> report.Section:
     return report.Section(
         anchor="structure",
         title="Structure, without a network",
-        sentences=[_sentence(row) for row in values["rows"] if row["input"] == best and not _easy(row)],
+        sentences=[
+            _sentence(row, values.get("classes", CLASSES))
+            for row in values["rows"]
+            if row["input"] == best and not _easy(row)
+        ],
         drawings=[
             report.Drawing(
                 name="structural_metrics",
@@ -276,7 +280,7 @@ def _easy(row: Values) -> bool:
     return bool(np.median([one["auc"]["value"] for one in row["metrics"]]) > 0.98)
 
 
-def _sentence(row: Values) -> str:
+def _sentence(row: Values, classes: Sequence[str]) -> str:
     """Return which metrics tell the classes apart, exploratory, and how all together stand beside the energy."""
     alone = [one["claim"] for one in row["metrics"] if one["metric"] != _ALL]
     together = restored(next(one["claim"] for one in row["metrics"] if one["metric"] == _ALL))
@@ -286,9 +290,9 @@ def _sentence(row: Values) -> str:
     beside = "" if row["claim"] is None else restored(row["claim"]).sentence.partition(": ")[2]
     beside = f" {beside[:1].upper()}{beside[1:]}" if beside else ""
     return (
-        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell the liquid from the "
-        f"glass, {len(of['absent'])} are not within {together.margin:g}, {len(of['open'])} are open{named}. All "
-        f"together: {together.answer} ({together.evidence}).{beside}"
+        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell {apart(classes)}, "
+        f"{len(of['absent'])} are not within {together.margin:g}, {len(of['open'])} are open{named}. All together: "
+        f"{together.answer} ({together.evidence}).{beside}"
     )
 
 

@@ -197,7 +197,7 @@ def _plain(indicator: indicators.Indicator) -> dict[str, Any]:
 def _caption(values: dict[str, Any]) -> str:
     panels = iter("abcdefg")
     said = [
-        f"({next(panels)}) {_CURVES[curve['of']].capitalize()}, two lines and two branches; Tg found are marked."
+        f"({next(panels)}) {_CURVES[curve['of']].capitalize()}, two lines and the smooth fit; Tg found are marked."
         for curve in (values, values.get("volume"))
         if curve is not None
     ]
