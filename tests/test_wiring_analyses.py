@@ -285,7 +285,9 @@ def test_correlation_functions_are_of_the_hottest_and_coldest_liquid_and_the_gla
 
 @pytest.fixture(scope="module")
 def matrix(patched: Any, out: Path) -> dict[str, Any]:
-    return transfer.compute(CHOSEN, out, **OPTIONS)
+    _, spies = patched
+    spies.fitted.clear()
+    return transfer.compute(CHOSEN, out, **OPTIONS) | {"fitted": list(spies.fitted)}
 
 
 STATES = [(name, k) for name in INPUTS for k in KS]
@@ -315,6 +317,14 @@ def test_a_row_of_the_matrix_is_trained_and_a_column_tested(matrix: Any) -> None
                 assert cell["accuracy"]["value"] == pytest.approx(scores.accuracy(logit, label))
                 moved = scores.accuracy(logit, label, threshold=threshold)
                 assert cell["accuracy_rethresholded"]["value"] == pytest.approx(moved)
+
+
+def test_the_energy_of_a_row_is_fitted_on_training_runs_and_chosen_on_validation_runs(matrix: Any) -> None:
+    for (name, k), (train, label, chooses, chosen) in zip(STATES, matrix["fitted"], strict=True):
+        for x, y, runs in ((train, label, PARTS.train), (chooses, chosen, PARTS.validation)):
+            expected, wanted, _ = planted.pair(k, runs, ENERGIES[name])
+            np.testing.assert_array_equal(x[:, 0], expected)
+            np.testing.assert_array_equal(y, wanted)
 
 
 def test_the_null_column_is_of_glasses_alone(matrix: Any) -> None:

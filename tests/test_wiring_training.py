@@ -688,6 +688,13 @@ def test_a_pair_of_records_keeps_energies_labels_and_runs_together() -> None:
         assert {INPUTS[i] for i in seen.input} == {name}
         for word in ("e_pot", "e_is"):
             np.testing.assert_array_equal(data.energy(word), WHOLE.energy(word)[data.run, seen.k - 1])
+        part = data.of_runs(PARTS.test)
+        assert set(part.run.tolist()) == TEST
+        seen = planted.recognised(part.positions)
+        np.testing.assert_array_equal(seen.run, part.run)
+        np.testing.assert_array_equal(seen.k, np.where(part.label == 1, GLASS, 3))
+        for word in ("e_pot", "e_is"):
+            np.testing.assert_array_equal(part.energy(word), WHOLE.energy(word)[part.run, seen.k - 1])
     alike = classify.null(ensemble, inherent=True, k=GLASS, split=PARTS)
     seen = planted.recognised(alike.positions)
     np.testing.assert_array_equal(seen.run, alike.run)
