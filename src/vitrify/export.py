@@ -243,7 +243,7 @@ def _trained(record: Record) -> dict[str, Any]:
     for one in record.get("transfer") or []:
         if one["T"] is not None:
             shown = f"accuracy {estimate(one['test']['accuracy'])}, AUC {estimate(one['test']['auc'])}"
-            sentences.append(f"Tested at k = {one['k']} (T = {one['T']:.4g}): {shown}.")
+            sentences.append(f"Tested at T = {one['T']:.4g} (k = {one['k']}): {shown}.")
     if record.get("lineage"):
         sentences.append(f"It goes on from {' > '.join(record['lineage'])}.")
     settings = record["settings"]
