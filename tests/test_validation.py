@@ -417,7 +417,7 @@ def test_each_fault_fails_the_suite_and_the_engine_as_it_is_passes(tmp_path: Pat
                 engine=engine, liquids=(("ka2d", 0.5),), n_particles=300, n_runs=2, samples={"ka2d": (80, 40)},
                 n_before=(2_000, 2_000),
             ),
-            ensemble=ensemble.Size(engine=engine, n_samples=300, every=200, coarse=()),
+            ensemble=ensemble.Size(engine=engine, n_samples=500, every=400, coarse=()),
             data=tmp_path / "none",
         )  # fmt: skip
         for stage in small.stages():

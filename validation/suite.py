@@ -85,7 +85,7 @@ def chosen(data: Path, *, engine: Engine, parts: Iterable[str] = PARTS, quick: b
             n_travelled=8,
         ),
         "conservation": Conservation(n_states=4, n_steps=10_000, n_scanned=4, dt=(0.001, 0.0025, 0.005), time=5.0),
-        "ensemble": Ensemble(engine=engine, n_samples=1000),
+        "ensemble": Ensemble(engine=engine, n_samples=500),
     }
     whole = {
         "equilibrium": Equilibrium(engine=engine),
