@@ -14,8 +14,9 @@ import pytest
 from vitrify import cli, dynamics, imported, lammps, store, study, workbench
 from vitrify.analyses import tg
 from vitrify.imported import Choice, Source, Units, understood
+from vitrify.models import Logistic
 from vitrify.potentials import MIXTURES, energies
-from vitrify.settings import Study, from_toml
+from vitrify.settings import Study, from_toml, split
 from vitrify.simulate import Simulate
 from vitrify.snapshots import BadTrajectoryError, Snapshot, Told
 from vitrify.system import Configuration, minimum_image, stream
@@ -115,6 +116,34 @@ def test_the_study_is_of_the_classes(folder: Path, own: tuple[Path, Study]) -> N
     assert {source.label for source in sources} == {"liquid"}
     with pytest.raises(ValueError, match="there must be records of a liquid and of a glass; got T = 2, all of one"):
         imported.keep(sources, _choice(), folder.parent / "hot", n_workers=1, progress=_quiet)
+
+
+def test_ten_runs_of_which_two_test_leave_every_claim_open_and_say_how_many_runs_decide(tmp_path: Path) -> None:
+    for run in range(10):
+        rng, before = stream(6, "ten", run), 2.0
+        state = dynamics.start(KA2D, n_particles=64, T=2.0, rng=rng)
+        for T in (2.0, 0.5, 0.1):
+            state = dynamics.advance(state, n_steps=200, dt=0.005, T_from=before, T_to=T, tau=0.5, rng=rng)
+            before, path = T, tmp_path / f"T{T}" / f"run{run}.xyz"
+            path.parent.mkdir(exist_ok=True)
+            write(path, [Snapshot(configuration=dynamics.configuration(state), names=("1", "2"), origin=(0.0, 0.0))])
+    sources = understood([str(tmp_path / "T*" / "run*.xyz")], pattern=PATTERN, given={})
+    out = tmp_path / "out"
+    imported.keep(sources, _choice(), out, n_workers=1, progress=_quiet)
+    chosen = from_toml(out / "study.toml")
+    train = chosen.classify.train.model_copy(update={"n_steps": 20})
+    chosen = chosen.model_copy(
+        update={"models": (Logistic(),), "classify": chosen.classify.model_copy(update={"train": train})}
+    )
+    assert len(split(chosen).test) == 2
+    results = study.run(chosen, out, n_workers=1, progress=_quiet)
+    assert len(results["claims"]) >= 6
+    for claim in results["claims"]:
+        assert (claim["answer"], claim["n_runs"]) == ("open", 2)
+        assert re.search(r"takes (about [\d,]+|more than 1,000,000) runs", claim["sentence"]), claim["sentence"]
+    assert "It is open" in results["summary"][1]
+    assert not results["saturated"]
+    assert not any(re.search(r"(?i)\b(nothing|none|no network)\b", one) for one in results["conclusions"])
 
 
 def test_runs_are_not_found_elsewhere(own: tuple[Path, Study], tmp_path: Path) -> None:
