@@ -232,8 +232,8 @@ def test_every_training_score_and_figure_is_counted() -> None:
     fits = 6 * (16 * 5 * 0.003 + 4 * 0.05)
     assert planned.n_trainings == 16 + 24
     assert _core_s(planned, "learning") == pytest.approx(networks + fits)
-    # a cooling curve, four of the classifiers, two of pictures, 16 learning curves; two scores of each of 5 rows
-    drawn = 1.5 + 4.5 + 3 * 2.6 + 2 * 1.25 + 16
+    # a cooling curve, four of the classifiers, three of pictures, 16 learning curves; two scores of each of 5 rows
+    drawn = 1.5 + 4.5 + 3 * 2.6 + 3 * 1.25 + 16
     assert _core_s(planned, "report") == pytest.approx(drawn * 0.5 + 2 * (5 * 10) * 0.004)
     assert planned.disk_gb == pytest.approx((16 * 100 + drawn * 10) / 1e9)
     assert planned.wall_s is not None
