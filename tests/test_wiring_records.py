@@ -10,7 +10,7 @@ import pytest
 from tests import planted
 from tests.planted import BOX, CHOSEN, N_RUNS, PARTS, WHOLE
 
-from vitrify import export, indicators, predict, store
+from vitrify import export, indicators, log_index, predict, store
 from vitrify.dataset import folds
 from vitrify.domain import Place
 from vitrify.packed import Verdict
@@ -161,3 +161,25 @@ def test_indicators_are_fitted_chosen_and_asked_on_their_own_runs(monkeypatch: p
         for runs, shown in zip((fold.train, fold.validation, fold.test), parts, strict=True):
             np.testing.assert_allclose(shown, (features[runs] - train.mean(axis=0)) / train.std(axis=0))
         assert (p[fold.test] == place + 1).all()
+
+
+def test_the_energy_beside_a_network_is_of_the_same_pair_of_the_same_study() -> None:
+    def record(model: str, where: str, input_: str, k: int, glass: int, n_train: int) -> dict[str, Any]:
+        network = None if model.startswith("e_") else {"width": 1}
+        settings = {"model": model, "input": input_, "train_k": k, "glass_k": glass, "n_train": n_train, "study": {}}
+        told = f"{where} {input_} {k} {glass} {n_train}"
+        return {"kind": "train", "where": where, "settings": settings | {"network": network}, "scores": {"best": told}}
+
+    pairs = [
+        (where, name, k, glass, n)
+        for where in ("a", "b")
+        for name in planted.INPUTS
+        for k in (3, 6)
+        for glass in (9, 11)
+        for n in (20, 24)
+    ]
+    networks = [record("cnn", *pair) for pair in pairs]
+    energies = [record("e_is" if pair[1] == "inherent" else "e_pot", *pair) for pair in pairs]
+    log_index._beside_the_energy([*networks, *energies])
+    for network, pair in zip(networks, pairs, strict=True):
+        assert network["energy"] == " ".join(map(str, pair))
