@@ -31,6 +31,7 @@ def difference(value: float, se: float, n: int) -> Difference:
         lower=value - single,
         upper=value + single,
         p=float(t.sf(value / se, n - 1)),
+        p_below=float(t.cdf(value / se, n - 1)),
         se=se,
     )
 
@@ -202,7 +203,8 @@ def test_absent_says_margin_and_bound() -> None:
     claim = one(0.0, se=0.02)
     assert claim.sentence.startswith("Here: it is no more (")
     assert (
-        f"an effect above {claim.bound:.3f} is excluded with 95% confidence, and the margin is 0.05" in claim.sentence
+        f"a gain of more than {claim.bound:.3f} is excluded with 95% confidence, and the margin is 0.05"
+        in claim.sentence
     )
     assert "40 runs" in claim.sentence
 
@@ -210,7 +212,7 @@ def test_absent_says_margin_and_bound() -> None:
 def test_open_says_what_would_have_been_shown_and_what_is_needed() -> None:
     claim = one(0.06)
     assert claim.sentence.startswith("Here: it is open whether it is more (")
-    assert f"an 80% chance to show an effect of {claim.detectable:.3f}" in claim.sentence
+    assert f"an 80% chance to show a gain of {claim.detectable:.3f}" in claim.sentence
     assert f"to show an effect of the observed size takes about {claim.runs_needed:,} runs" in claim.sentence
     assert "40 runs" in claim.sentence
 

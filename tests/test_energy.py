@@ -70,10 +70,29 @@ def test_what_cannot_be_matched_or_fitted_is_refused() -> None:
         energy.match(np.array([0.0, np.nan]), np.array([0, 1]))
     with pytest.raises(ValueError, match="label must hold both classes; got 0 glasses and 2 liquids"):
         energy.match(np.zeros(2), np.array([0, 0]))
-    with pytest.raises(ValueError, match="at least 3 runs; got 2: test more runs"):
-        energy.adds(np.zeros(4), np.ones(4), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
     with pytest.raises(ValueError, match="must be finite"):
         energy.adds(np.full(6, np.nan), np.ones(6), np.tile([0, 1], 3), np.repeat(np.arange(3), 2))
+
+
+def test_nothing_is_known_of_two_runs_nor_of_a_function_of_energy_and_class() -> None:
+    two = energy.adds(np.arange(4.0), np.ones(4), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    label, run = np.repeat([0, 1], 40), np.tile(np.arange(40), 2)
+    e = np.random.default_rng(1).normal(size=80) - label
+    for found in (two, energy.adds(label.astype(float), e, label, run), energy.adds(np.ones(80), e, label, run)):
+        assert (found.value, found.p, found.p_below) == (0.0, 0.5, 0.5)
+        assert (found.low, found.high, found.lower, found.upper) == (-0.5, 0.5, -0.5, 0.5)
+
+
+@pytest.mark.parametrize("n_runs", [6, 16])
+def test_the_interval_leaves_out_zero_where_p_is_small_and_a_near_copy_is_not_called_absent(n_runs: int) -> None:
+    rng, label, run = np.random.default_rng(n_runs), np.repeat([0, 1], n_runs), np.tile(np.arange(n_runs), 2)
+    for apart in (0.0, 1.0, 2.0):
+        for _ in range(40):
+            e, other = rng.normal(size=(2, 2 * n_runs)) + np.array([[-apart], [1.2]]) * label
+            found = energy.adds(other - e, e, label, run)
+            assert (found.low > 0) == (found.p < 0.025)
+            assert found.lower <= found.low + 1e-9 or found.lower <= found.value
+            assert energy.adds(0.05 * other - e, e, label, run).upper > 0.05  # too few runs for an absence
 
 
 def test_at_equal_energy_the_effect_is_the_auc_minus_one_half() -> None:

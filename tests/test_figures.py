@@ -23,7 +23,8 @@ def difference(value, se=0.05):
     """A difference of twelve degrees of freedom, as ``dataclasses.asdict`` gives it."""
     single, both = stats.t.ppf([0.95, 0.975], 12) * se
     ends = {"low": value - both, "high": value + both, "lower": value - single, "upper": value + single}
-    return {"value": value, **ends, "p": float(stats.t.sf(value / se, 12)), "se": se}
+    p = float(stats.t.sf(value / se, 12))
+    return {"value": value, **ends, "p": p, "p_below": 1 - p, "se": se}
 
 
 def row(name, model, train_k, test_k, *, accuracy, auc, moved=None, control=False, own=None):

@@ -14,7 +14,6 @@ from vitrify.scores import (
     accuracy,
     auc,
     compare,
-    corrected,
     fraction,
     holm,
     rethreshold,
@@ -397,8 +396,6 @@ def test_holm_rejects_what_the_steps_down_reject(p, level):
     np.testing.assert_array_equal(holm(p[shuffled]), found[shuffled])
 
 
-def test_what_was_not_compared_counts_for_nothing():
-    first, second = {"value": 0.1, "p": 0.01}, {"value": 0.2, "p": 0.5}
-    assert corrected([first, None, second]) == [first | {"p_holm": 0.02}, None, second | {"p_holm": 0.5}]
+def test_a_p_that_is_none_is_refused():
     with pytest.raises(ValueError, match="p must be from 0 to 1"):
         holm(np.array([0.5, np.nan]))

@@ -157,7 +157,7 @@ def test_the_section_names_what_tells_most_apart() -> None:
     assert "1 of 1 metrics are shown to tell the liquid from the glass" in section.sentences[0]
     assert "bonds_BB (AUC 0.700 [0.591, 0.809]" in section.sentences[0]
     assert "corrected for 4 questions" in section.sentences[0]
-    assert "All metrics together rank otherwise than the energy (difference of AUC -0.300" in section.sentences[0]
+    assert "All metrics together rank better or worse than the energy (difference of AUC -0.300" in section.sentences[0]
     assert section.tables[0].rows[0][-1] == "shown"
     assert section.drawings[0].draw(*section.drawings[0].values).axes[0].get_ylabel() == "B-B bonds"
     assert len(section.drawings[1].draw(*section.drawings[1].values).axes) == 4

@@ -9,11 +9,9 @@ from vitrify.transition import (
     NO_CROSSING,
     REFERENCE,
     Convention,
-    TgEstimate,
     compare,
     covers,
     mean_curve,
-    spread,
     tg,
     two_lines,
 )
@@ -159,19 +157,6 @@ def test_too_few_records_are_refused():
     T = np.linspace(2.0, 0.05, 10)
     with pytest.raises(ValueError, match=r"at least 2 records from 0\.05 to 0\.25; of 10 records"):
         two_lines(T, T, CONVENTIONS["least squares 0.05-0.25 | 0.5-0.8"])
-
-
-def test_spread_counts_the_conventions_that_find_a_transition():
-    def entry(T, *, found=True):
-        words = {"method": "two lines", "convention": "x", "verdict": "the lines meet"}
-        return TgEstimate(T=T, low=T - 0.01, high=T + 0.03, found=found, **words)
-
-    found = spread([entry(0.3), entry(0.4), entry(1.5, found=False), entry(0.1, found=None)])
-    assert (found.low, found.high, found.n_supported, found.n_told) == (0.3, 0.4, 2, 3)
-    assert found.range == pytest.approx(0.1)
-    assert found.interval == pytest.approx(0.04)
-    none = spread([entry(1.5, found=False), entry(0.4, found=None)])
-    assert (none.n_supported, none.n_told) == (0, 1)
 
 
 def test_distance_from_the_line_of_true_minima_has_sign_and_size():

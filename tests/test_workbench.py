@@ -38,10 +38,8 @@ def test_a_training_is_kept_with_all_that_made_it(out: Path, trained: dict) -> N
     network, energy = trained["scores"]
     assert (network["model"], energy["model"]) == ("logistic", "e_is")
     assert network["n_runs"] == 4
-    assert network["claim"]["effect"] == network["auc_at_equal_energy"]["value"]
-    assert (network["claim"]["n_runs"], network["claim"]["n_family"], network["claim"]["answer"]) == (4, 1, "open")
-    assert "it is open whether the logistic network sees more" in network["claim"]["sentence"]
-    assert energy["claim"] is None
+    assert network["auc_at_equal_energy"]["lower"] <= network["auc_at_equal_energy"]["value"]
+    assert network["claim"] is energy["claim"] is None  # runs that chose it claim nothing
     assert (out / "figures" / "trained_inherent-k001-logistic-S0.png").exists()
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Claim",
     "Direction",
     "gathered",
+    "hopes",
     "in_words",
     "judge",
     "listed",
@@ -53,7 +54,7 @@ from scipy import special
 from vitrify.scores import Difference, holm
 
 Answer = Literal["shown", "absent", "open"]
-Direction = Literal["above", "below", "either"]
+Direction = Literal["above", "below", "either", "limit"]
 
 MARGIN = 0.05
 """Difference of an AUC or an accuracy that counts as none, unless a study says otherwise."""
@@ -112,7 +113,7 @@ class Claim:
         no: What is said if it is absent.
         measure: Name of what is measured.
         offset: What the measure is if there is no effect.
-        direction: Which effects were looked for.
+        direction: Which effects were looked for; ``limit`` of a size that has to stay below one.
         margin: Effect that counts as none.
         effect: The observed effect: the measure minus its offset.
         low: Lower end of its 95% interval.
@@ -150,32 +151,56 @@ class Claim:
     @property
     def evidence(self) -> str:
         """What was measured, with its interval, p and runs."""
+        value, low, high = (self._measured(x) for x in (self.effect, self.low, self.high))
+        measured = f"{self.measure} {value} [{low}, {high}]"
+        if self.direction == "limit":
+            return f"{measured}, limit {self.offset:g}, {self.n_runs} runs"
         corrected = in_words(self.p_corrected).removeprefix("= ")
         several = f" ({corrected} corrected for {self.n_family} questions)" * (self.n_family > 1)
-        value, low, high = (self._measured(x) for x in (self.effect, self.low, self.high))
-        return f"{self.measure} {value} [{low}, {high}], p {in_words(self.p)}{several}, {self.n_runs} runs"
+        return f"{measured}, p {in_words(self.p)}{several}, {self.n_runs} runs"
 
     @property
     def sentence(self) -> str:
         """What is concluded, with what it rests on."""
         if self.answer == "shown":
             return f"{self.where}: {self.yes} ({self.evidence})."
+        if self.direction == "limit":
+            said = self.no if self.answer == "absent" else f"it is open whether {self.yes}"
+            return f"{self.where}: {said} ({self.evidence})."
         if self.answer == "absent":
             return (
-                f"{self.where}: {self.no} ({self.evidence}; an effect above {max(self.bound, 0.0):.3f} is excluded "
-                f"with 95% confidence, and the margin is {self.margin:g})."
+                f"{self.where}: {self.no} ({self.evidence}; {self._size(max(self.bound, 0.0), 'more than')} is "
+                f"excluded with 95% confidence, and the margin is {self.margin:g})."
             )
-        needed = f"more than {_MOST_RUNS:,}" if self.runs_needed is None else f"about {self.runs_needed:,}"
-        points = {"above": self.effect > 0, "below": self.effect < 0, "either": True}[self.direction]
-        size = "an effect of the observed size" if points else f"that it is below the margin of {self.margin:g}"
         few = f", fewer than the {MIN_RUNS} that can decide anything" if self.n_runs < MIN_RUNS else ""
-        chance = f"had an 80% chance to show an effect of {self.detectable:.3f}"
-        if self.offset and self.detectable >= 1 - self.offset:
-            chance = "had less than an 80% chance to show any effect"
         return (
-            f"{self.where}: it is open whether {self.yes} ({self.evidence}{few}). These runs {chance}; to show {size} "
-            f"takes {needed} runs."
+            f"{self.where}: it is open whether {self.yes} ({self.evidence}{few}). These runs {self.could_show}; "
+            f"{self.takes}."
         )
+
+    @property
+    def could_show(self) -> str:
+        """The smallest effect that these runs would have shown with a chance of 80%."""
+        if self.detectable >= 1 - self.offset:
+            return "had less than an 80% chance to show any effect"
+        return f"had an 80% chance to show {self._size(self.detectable, '')}"
+
+    @property
+    def takes(self) -> str:
+        """The runs that would decide it."""
+        needed = f"more than {_MOST_RUNS:,}" if self.runs_needed is None else f"about {self.runs_needed:,}"
+        points = {"above": self.effect > 0, "below": self.effect < 0}.get(self.direction, True)
+        size = "an effect of the observed size" if points else f"that it is below the margin of {self.margin:g}"
+        return f"to show {size} takes {needed} runs"
+
+    def _size(self, effect: float, than: str) -> str:
+        """Return an effect of some size in words, on the scale of what is measured."""
+        than = f"{than} " if than else ""
+        if self.direction == "either":
+            return f"a distance of {than}{effect:.3f} from {self.offset:g}"
+        if self.offset:
+            return f"an AUC of {than}{self.offset + effect:.3f}"
+        return f"a {'gain' if self.direction == 'above' else 'loss'} of {than}{effect:.3f}"
 
     def _measured(self, effect: float) -> str:
         return f"{self.offset + effect:.3f}" if self.offset else f"{effect:+.3f}"
@@ -242,7 +267,23 @@ def gathered(head: str, claims: Sequence[Claim], places: Sequence[str], *, by: s
             parts.append(f"{words} {by} {listed(where)}")
     order = [(claim.answer == "shown", abs(claim.effect)) for claim in claims]
     first = order.index(max(order))
-    return f"{head}: {'; '.join(parts)}. The largest effect, {by} {places[first]}: {claims[first].evidence}."
+    text = f"{head}: {'; '.join(parts)}. The largest effect, {by} {places[first]}: {claims[first].evidence}."
+    return text + hopes(claims)
+
+
+def hopes(claims: Sequence[Claim]) -> str:
+    """Return what the open ones among some claims could have shown, and what would decide them; else nothing.
+
+    Args:
+        claims: Claims of one family and one measure.
+    """
+    left = [claim for claim in claims if claim.answer == "open"]
+    if not left:
+        return ""
+    hardest = max(left, key=lambda claim: claim.detectable)
+    needed = max(_MOST_RUNS + 1 if claim.runs_needed is None else claim.runs_needed for claim in left)
+    runs = f"more than {_MOST_RUNS:,}" if needed > _MOST_RUNS else f"up to {needed:,}"
+    return f" Where it is open, these runs {hardest.could_show} everywhere; to decide takes {runs} runs."
 
 
 def in_words(p: float) -> str:
@@ -279,7 +320,7 @@ def temperatures(T: Sequence[float]) -> str:
 def _p(found: Difference, direction: Direction) -> float:
     if direction == "above":
         return found.p
-    return 1 - found.p if direction == "below" else min(1.0, 2 * min(found.p, 1 - found.p))
+    return found.p_below if direction == "below" else min(1.0, 2 * min(found.p, found.p_below))
 
 
 def _claim(family: str, n_family: int, asked: Asked, p: float, corrected: float) -> Claim:

@@ -17,7 +17,7 @@ from jaxtyping import Float64
 
 from vitrify import baselines, entries, learn, lineage, log, parallel, scores, store
 from vitrify.dataset import Ensemble, Labelled, Split, labelled, null, several
-from vitrify.energy import MIN_ADDING, adds
+from vitrify.energy import adds
 from vitrify.models import Logistic, Network, Shallow
 from vitrify.sets import named_weights
 from vitrify.settings import Input, Study, split
@@ -511,10 +511,9 @@ def _against_energy(
     if energy is None:
         return {"auc_minus_energy": None, "auc_at_equal_energy": None}
     known = np.array(energy["test"]["logit"])
-    few = len(np.unique(run)) < MIN_ADDING
     return {
         "auc_minus_energy": asdict(scores.compare(logit, known, label, run).auc),
-        "auc_at_equal_energy": None if few else asdict(adds(logit, known, label, run)),
+        "auc_at_equal_energy": asdict(adds(logit, known, label, run)),
     }
 
 

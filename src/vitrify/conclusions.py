@@ -9,7 +9,7 @@ primary         does the one network chosen on validation runs see more than the
                 energy is not saturated, and at equal energy
 exploratory     the same of every network
 reach           does the chosen network tell the liquid from the glass at all, at every liquid
-ranking         does a network trained at one liquid rank worse elsewhere than one trained there
+ranking         does a network trained at one liquid rank worse elsewhere than one trained at that temperature
 accuracy        does it lose accuracy there
 control         does anything tell one half of a class from its other half, which nothing should
 glasses         does anything tell apart two records of the glass
@@ -39,7 +39,7 @@ from typing import Any
 
 from vitrify import energy, transfer
 from vitrify.baselines import BASELINES, ENERGY
-from vitrify.claims import CHANCE_SD, MIN_RUNS, Answer, Asked, Claim, gathered, judge, listed, temperatures
+from vitrify.claims import CHANCE_SD, MIN_RUNS, Answer, Asked, Claim, gathered, hopes, judge, listed, temperatures
 from vitrify.figures import MODEL_NAMES
 from vitrify.material import NO_POTENTIAL
 from vitrify.scores import Difference
@@ -78,19 +78,15 @@ def energy_claims(results: Results) -> list[Claim]:
 
 
 def chosen_network(results: Results) -> str | None:
-    """Return the network with the highest mean validation AUC over the liquids where the energy is not saturated.
-
-    Where it is saturated everywhere, all liquids count. The first in the study's order wins a tie.
+    """Return the network with the highest mean validation AUC over the tasks it is trained for; the first wins a tie.
 
     Args:
         results: The contents of ``results.json``.
     """
-    green = [row for row in _green(results) if row["input"] == _main_input(results) and _is_network(row)]
-    full = [(task["input"], task["test_k"]) for task in saturated(results)]
-    open_to = [row for row in green if (row["input"], row["test_k"]) not in full] or green
     found: dict[str, list[float]] = {}
-    for row in open_to:
-        found.setdefault(row["model"], []).append(row["validation_auc"])
+    for row in _green(results):
+        if row["input"] == _main_input(results) and _is_network(row):
+            found.setdefault(row["model"], []).append(row["validation_auc"])
     means = {name: sum(each) / len(each) for name, each in found.items()}
     return max(means, key=lambda name: means[name]) if means else None
 
@@ -189,6 +185,11 @@ def _name(row: Row) -> str:
     return MODEL_NAMES.get(row["model"], str(row["model"]))
 
 
+def _best(results: Results) -> str:
+    """Return what the chosen network is called."""
+    return _name({"model": chosen_network(results)})
+
+
 def _place(results: Results, row: Row) -> str:
     if isinstance(row["test_T"], list):
         return f"{temperatures(row['test_T'])} as one class"
@@ -204,7 +205,9 @@ def _where(results: Results, row: Row) -> str:
 
 
 def _found(values: Mapping[str, float]) -> Difference:
-    return Difference(**{name: values[name] for name in ("value", "low", "high", "lower", "upper", "p", "se")})
+    return Difference(
+        **{name: values[name] for name in ("value", "low", "high", "lower", "upper", "p", "p_below", "se")}
+    )
 
 
 def _beside_energy(results: Results) -> list[Row]:
@@ -304,11 +307,12 @@ def _controls(results: Results) -> list[Claim]:
     rows = [row for row in results["classification"] if row["control"]]
     halves = [row for row in rows if row["test_k"] == row["glass_k"]]
     two = [row for row in rows if row["test_k"] != row["glass_k"]]
+    # a run of the halves has one configuration only, so that a pair of classes takes two runs
+    apart_sd, of_class = CHANCE_SD * math.sqrt(2), f"two records of the {results.get('classes', CLASSES)[1]}"
+    asked = [_same(results, row, "two halves of one class", f"T = {row['test_T']:.3f}", sd=apart_sd) for row in halves]
     return [
-        *judge(
-            "control", [_same(results, row, "two halves of one class", f"T = {row['test_T']:.3f}") for row in halves]
-        ),
-        *judge("glasses", [_same(results, row, "two records of the glass", _two(results, row)) for row in two]),
+        *judge("control", asked),
+        *judge("glasses", [_same(results, row, of_class, _two(results, row), sd=CHANCE_SD) for row in two]),
     ]
 
 
@@ -316,7 +320,7 @@ def _two(results: Results, row: Row) -> str:
     return temperatures([row["test_T"], results["cooling_curve"]["T"][row["glass_k"] - 1]])
 
 
-def _same(results: Results, row: Row, what: str, where: str) -> Asked:
+def _same(results: Results, row: Row, what: str, where: str, *, sd: float) -> Asked:
     name = _name(row) if row["model"] in BASELINES else f"the {_name(row)}"
     return Asked(
         question=f"Does {name} tell apart {what}? {SHOWN_AS[row['input']]}, {where}.",
@@ -329,7 +333,7 @@ def _same(results: Results, row: Row, what: str, where: str) -> Asked:
         n_runs=row["n_test_runs"],
         direction="either",
         margin=_margin(results),
-        sd=CHANCE_SD,
+        sd=sd,
     )
 
 
@@ -339,9 +343,9 @@ def _located(results: Results) -> list[Claim]:
     if whole is None or whole["width"] is None or whole["n_runs"] is None:
         return []
     width, low, high, limit, n = (whole[name] for name in ("width", "width_low", "width_high", "limit", "n_runs"))
-    chance = 1 - whole["share"]
-    answer: Answer = "shown" if whole["found"] else "absent" if n >= MIN_RUNS and low > limit else "open"
-    room = (high - width) / (limit - width) if width < limit else None
+    told = whole["found"] is not None
+    answer: Answer = "shown" if whole["found"] else "absent" if told and low > limit else "open"
+    room = (high - width) / (limit - width) if width < limit <= high and told else None
     return [
         Claim(
             question=f"Does the cooling curve have a glass transition, no wider than {limit:g}?",
@@ -350,19 +354,19 @@ def _located(results: Results) -> list[Claim]:
             where="The cooling curve",
             yes=f"it has a glass transition at T = {whole['T']:.3f} [{whole['low']:.3f}, {whole['high']:.3f}]",
             no=f"it has no glass transition narrower than {limit:g}",
-            measure="width of the crossover",
-            offset=0.0,
-            direction="below",
-            margin=limit,
-            effect=width,
-            low=low,
-            high=high,
-            bound=high,
-            p=chance,
-            p_corrected=chance,
+            measure=f"two branches win in {whole['share']:.0%} of the resamples, width",
+            offset=limit,
+            direction="limit",
+            margin=0.0,
+            effect=width - limit,
+            low=low - limit,
+            high=high - limit,
+            bound=(low if answer == "absent" else high) - limit,
+            p=1 - whole["share"],
+            p_corrected=1 - whole["share"],
             n_runs=n,
-            detectable=limit - max(high - width, 0.0),
-            runs_needed=None if answer != "open" or room is None else max(MIN_RUNS, math.ceil(n * max(room, 1.0) ** 2)),
+            detectable=high - width,
+            runs_needed=None if room is None else max(MIN_RUNS, math.ceil(n * room**2)),
             answer=answer,
         )
     ]
@@ -387,7 +391,6 @@ def _is_it_energy(results: Results) -> str:
                 "show nothing better."
             )
         return "Is it the energy? It was not asked: the study has no network, or no energy, to compare."
-    best = chosen_network(results)
     places = [claim.where.partition(", ")[2].removeprefix("liquid at ").partition(" (")[0] for claim in own]
     answers = _by_answer(own, places)
     words = {
@@ -400,32 +403,30 @@ def _is_it_energy(results: Results) -> str:
     if full:
         hot = [task["T"] for task in full if isinstance(task["T"], float)]
         beyond = f"; at {temperatures(hot)} the energy alone leaves nothing to show" if hot else ""
-    name = MODEL_NAMES.get(str(best), str(best))
-    return f"Is it the energy? The {name} {', '.join(parts)}{beyond} ({own[0].n_runs} test runs)."
+    return f"Is it the energy? The {_best(results)} {'; '.join(parts)}{beyond} ({own[0].n_runs} test runs)."
 
 
 def _down_to(results: Results) -> str:
-    own = _reach(results)
+    own, head = _reach(results), "Down to which temperature?"
     if not own:
-        return "Down to which temperature? The study has no network to ask."
-    shown = [claim for claim in own if claim.answer == "shown"]
-    best = MODEL_NAMES.get(str(chosen_network(results)), str(chosen_network(results)))
-    what = SHOWN_AS[_main_input(results)].lower()
-    rest = [claim for claim in own if claim.answer != "shown"]
-    at = listed([claim.where.partition("liquid at ")[2] for claim in rest])
-    if not shown:
-        needed = max((claim.runs_needed or 0 for claim in rest), default=0)
-        return (
-            f"Down to which temperature? It is open: {own[0].n_runs} test runs do not show that {what} tell "
-            f"{_apart(results)} at {at}; up to {needed:,} runs would be needed."
-        )
-    last = shown[-1]
-    colder = [claim.where.partition("liquid at ")[2] for claim in own[own.index(last) + 1 :]]
+        return f"{head} The study has no network to ask."
+    at = [claim.where.partition("liquid at ")[2] for claim in own]  # the hottest first
+    answers = _by_answer(own, at)
+    best, what, n = _best(results), SHOWN_AS[_main_input(results)].lower(), own[0].n_runs
+    if not answers["shown"]:
+        if not answers["open"]:
+            said = f"does not tell {_apart(results)}, within {own[0].margin:g} of AUC, at {listed(at)}"
+            return f"{head} From {what} the {best} {said} ({n} test runs)."
+        text = f"{head} It is open: {n} test runs do not show that {what} tell {_apart(results)}"
+        text += f" at {listed(answers['open'])}"
+        absent = f"; at {listed(answers['absent'])} they do not, within the margin" if answers["absent"] else ""
+        return f"{text}{absent}.{hopes(own)}"
+    last = at.index(answers["shown"][-1])
+    hotter = [place for place, claim in zip(at[:last], own, strict=False) if claim.answer != "shown"]
+    colder = at[last + 1 :]
     below = f"; below it, at {listed(colder)}, it is open or absent" if colder else ", the coldest liquid asked about"
-    return (
-        f"Down to which temperature? From {what} the {best} tells {_apart(results)} down to "
-        f"{last.where.partition('liquid at ')[2]}{below} ({last.n_runs} test runs)."
-    )
+    but = f", though not shown at {listed(hotter)}" if hotter else ""
+    return f"{head} From {what} the {best} tells {_apart(results)} down to {at[last]}{but}{below} ({n} test runs)."
 
 
 def _transition(results: Results) -> str:
@@ -440,15 +441,17 @@ def _exploratory(results: Results) -> list[str]:
     if not own:
         return []
     named = [
-        f"{claim.yes.removesuffix(' sees more than the energy')}, {claim.where[0].lower()}{claim.where[1:]}"
+        f"{claim.yes.removesuffix(' sees more than the energy')}, {claim.where[0].lower()}{claim.where[1:]} "
+        f"({claim.evidence})"
         for claim in own
     ]
     answers = _by_answer(own, named)
-    shown = "; ".join(answers["shown"]) or "no case"
-    absent = f" Absent in {len(answers['absent'])}: {'; '.join(answers['absent'])}." if answers["absent"] else ""
+    parts = [f"shown for {'; '.join(answers['shown'])}"] if answers["shown"] else []
+    parts += [f"absent, within {own[0].margin:g}, for {'; '.join(answers['absent'])}"] if answers["absent"] else []
+    parts += [f"open in {len(answers['open'])} cases"] if answers["open"] else []
     return [
-        f"Exploratory, every network at every liquid where the energy is not saturated ({len(own)} questions, "
-        f"corrected together): a network sees more than the energy in {shown}.{absent} Open in {len(answers['open'])}."
+        f"Exploratory, does a network see more than the energy? Every network was asked at every liquid where the "
+        f"energy is not saturated ({len(own)} questions, corrected together): {'; '.join(parts)}.{hopes(own)}"
     ]
 
 
@@ -475,9 +478,8 @@ def _reach_in_words(results: Results) -> list[str]:
     own = _reach(results)
     if not own:
         return []
-    best = MODEL_NAMES.get(str(chosen_network(results)), str(chosen_network(results)))
     places = [claim.where.partition("liquid at ")[2] for claim in own]
-    return [gathered(f"{SHOWN_AS[_main_input(results)]}, the {best} chosen on validation runs", own, places)]
+    return [gathered(f"{SHOWN_AS[_main_input(results)]}, the {_best(results)} chosen on validation runs", own, places)]
 
 
 def _transfer_in_words(results: Results) -> list[str]:
@@ -506,18 +508,18 @@ def _controls_in_words(results: Results) -> list[str]:
     own, found = _controls(results), []
     for family, words in (
         ("control", "Control, one half of a class against its other half"),
-        ("glasses", "Two records of the glass against each other"),
+        ("glasses", f"Two records of the {results.get('classes', CLASSES)[1]} against each other"),
     ):
         for name in dict.fromkeys(claim.where for claim in own if claim.family == family):
             asked = [claim for claim in own if (claim.family, claim.where) == (family, name)]
-            answers = _by_answer(asked, [claim.evidence for claim in asked])
-            who = {claim.evidence: claim.yes.partition(" tells apart ")[0] for claim in asked}
-            told = "; ".join(f"{who[evidence]} ({evidence})" for evidence in answers["shown"])
-            verdict = f"told apart by {told}" if told else "told apart by no classifier"
+            answers = _by_answer(asked, [claim.yes for claim in asked])
+            who = [claim for claim in asked if claim.answer == "shown"]
+            told = "; ".join(f"{claim.yes.partition(' tells apart ')[0]} ({claim.evidence})" for claim in who)
+            shown = f"shown to be told apart by {told}; " if told else ""
             found.append(
-                f"{words} ({name[0].lower()}{name[1:]}): {verdict}; a difference above {asked[0].margin:g} is absent "
-                f"for {len(answers['absent'])} and open for {len(answers['open'])} of {len(asked)} classifiers, "
-                f"{asked[0].n_runs} test runs."
+                f"{words} ({name[0].lower()}{name[1:]}), {len(asked)} classifiers: {shown}a difference above "
+                f"{asked[0].margin:g} of AUC is absent for {len(answers['absent'])} and open for "
+                f"{len(answers['open'])} of them ({asked[0].n_runs} test runs).{hopes(asked)}"
             )
     return found
 

@@ -179,7 +179,10 @@ def adds(
             because those of different classifiers have no common scale.
 
     Raises:
-        ValueError: A value is not finite, a class is absent, or there are fewer than 3 runs.
+        ValueError: A value is not finite, or a class is absent.
+
+    Returns:
+        Of fewer than 3 runs, and of a score that is a function of energy and class, no effect with the widest bounds.
 
     Example:
         A copy of the energy, however bent, adds nothing; what differs between the classes beside it does.
@@ -196,7 +199,7 @@ def adds(
     runs, of_run = np.unique(run, return_inverse=True)
     n = len(runs)
     if n < MIN_ADDING:
-        raise ValueError(f"run must hold at least {MIN_ADDING} runs; got {n}: test more runs")
+        return _unknown(n)
     if fold is not None:
         score = _ranked_within(score, fold)
     e, s = (_standard(_binormal(values, label)) for values in (energy, score))
@@ -204,24 +207,41 @@ def adds(
     full = _firth(np.column_stack([held, s]), glass, free=4)
     null = _firth(np.column_stack([held, s]), glass, free=3)
     spread = _spread(s, np.column_stack([np.ones_like(e), e, glass.astype(float)]))
+    if spread < _NO_SPREAD:
+        return _unknown(n)
     ratio = _within_runs(held, s, glass, null.coefficients[:3], of_run)
     root = np.sign(full.coefficients[3]) * np.sqrt(max(2 * (full.likelihood - null.likelihood), 0.0))
     apart = full.coefficients[3] * spread
-    error = float(np.sqrt(np.linalg.inv(full.information)[3, 3] * ratio)) * spread
+    wald = float(np.sqrt(np.linalg.inv(full.information)[3, 3] * ratio)) * spread
+    # the interval is that of the root, so that it leaves out zero where p is small; no absence is surer than at chance
+    error = abs(apart / root) * float(np.sqrt(ratio)) if abs(root) > _NO_SPREAD else wald
+    widest = max(error, wald, float(np.sqrt(4 * np.pi / 6 / n)))
     single, both = (float(special.stdtrit(n - 1, level)) for level in (_LEVEL, (1 + _LEVEL) / 2))
 
     def area(d: float) -> float:
         return float(special.ndtr(d / np.sqrt(2)))
 
+    p = float(special.stdtr(n - 1, -root / np.sqrt(ratio)))
     return Difference(
         value=area(apart) - 0.5,
         low=area(apart - both * error) - 0.5,
         high=area(apart + both * error) - 0.5,
-        lower=area(apart - single * error) - 0.5,
-        upper=area(apart + single * error) - 0.5,
-        p=float(special.stdtr(n - 1, -root / np.sqrt(ratio))),
+        lower=area(apart - single * widest) - 0.5,
+        upper=area(apart + single * widest) - 0.5,
+        p=p,
+        p_below=1 - p,
         se=error * float(np.exp(-(apart**2) / 4)) / np.sqrt(4 * np.pi),
     )
+
+
+_NO_SPREAD = 1e-6
+
+
+def _unknown(n_runs: int) -> Difference:
+    """Return what is known where nothing can be fitted: no effect, and the widest bounds."""
+    se = 1 / np.sqrt(6 * n_runs)
+    ends = {"low": -0.5, "high": 0.5, "lower": -0.5, "upper": 0.5}
+    return Difference(value=0.0, **ends, p=0.5, p_below=0.5, se=float(se))
 
 
 @cache

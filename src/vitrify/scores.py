@@ -17,7 +17,8 @@ run whose pairs are all wrong, and is the quantile of a beta distribution with t
 pseudo-values and this part give. The bound towards 1 counts a quarter of a run that is all right and is taken on
 the logit scale. Where every pair of n runs is right, the lower bound is exact: ``tail ** (1 / n)``. That holds where
 the glass and the liquid of a run are independent or help each other; if one bad run may spoil both, it is
-``tail ** (2 / n)``. The interval of an accuracy is that of Clopper and Pearson where runs are wholly right or wrong.
+``tail ** (2 / n)``. Where every run holds one class only, n is the smaller number of runs of a class. The interval of
+an accuracy is that of Clopper and Pearson where runs are wholly right or wrong.
 
 **Differences.** Two classifiers of the same configurations are compared by the difference of their pseudo-values, with
 Student's t of n - 1 degrees of freedom. The p of a difference is one-sided: the chance of one this large if the true
@@ -43,7 +44,6 @@ __all__ = [
     "accuracy",
     "auc",
     "compare",
-    "corrected",
     "fraction",
     "glasses",
     "holm",
@@ -51,9 +51,9 @@ __all__ = [
     "score",
 ]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -102,6 +102,7 @@ class Difference:
         lower: One-sided 95% bound below, as wide as the bounds of both scores make it; a claim of no loss rests on it.
         upper: The same above; a claim of no gain rests on it.
         p: One-sided: the chance of a difference this large or larger if the true one is not above 0.
+        p_below: The same the other way round: of one this small or smaller if the true one is not below 0.
         se: Standard error.
     """
 
@@ -111,6 +112,7 @@ class Difference:
     lower: float
     upper: float
     p: float
+    p_below: float
     se: float
 
 
@@ -158,8 +160,8 @@ def score(
         (1.0, 1.0, 0.0, 0.0)
     """
     glass = glasses(logit, label)
-    d = _of_runs(logit, glass, run, fold)
-    low, high = _auc_bound(d, _TAIL), 1 - _auc_bound(1 - d, _TAIL)
+    d, n = _of_runs(logit, glass, run, fold), _n_independent(glass, run)
+    low, high = _auc_bound(d, _TAIL, n), 1 - _auc_bound(1 - d, _TAIL, n)
     return Scores(
         n_test=len(logit),
         n_runs=len(d),
@@ -187,16 +189,18 @@ def above_chance(
         >>> round(above_chance(label.astype(float), label, run).p - 0.5**7, 9)
         0.0
     """
-    d = _of_runs(logit, glasses(logit, label), run, fold)
-    ends = [_auc_bound(d, tail) - 0.5 for tail in (_TAIL, 1 - _LEVEL)]
-    tops = [0.5 - _auc_bound(1 - d, tail) for tail in (_TAIL, 1 - _LEVEL)]
+    glass = glasses(logit, label)
+    d, n = _of_runs(logit, glass, run, fold), _n_independent(glass, run)
+    ends = [_auc_bound(d, tail, n) - 0.5 for tail in (_TAIL, 1 - _LEVEL)]
+    tops = [0.5 - _auc_bound(1 - d, tail, n) for tail in (_TAIL, 1 - _LEVEL)]
     return Difference(
         value=float(d.mean()) - 0.5,
         low=ends[0],
         high=tops[0],
         lower=ends[1],
         upper=tops[1],
-        p=_chance_below_half(d),
+        p=_chance_below_half(d, n),
+        p_below=_chance_below_half(1 - d, n),
         se=_error(d),
     )
 
@@ -244,7 +248,7 @@ def compare(
         n_test=len(logit),
         n_runs=len(areas[0]),
         accuracy=_difference(right[0], right[1], bound=_clopper_pearson),
-        auc=_difference(areas[0], areas[1], bound=_auc_bound),
+        auc=_difference(areas[0], areas[1], bound=partial(_auc_bound, n=_n_independent(glass, run))),
     )
 
 
@@ -362,17 +366,6 @@ def holm(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     return found
 
 
-def corrected(differences: Sequence[dict[str, Any] | None]) -> list[dict[str, Any] | None]:
-    """Return the differences of one table, as JSON holds them, each with ``p_holm``; what is missing stays so.
-
-    Args:
-        differences: ``dataclasses.asdict`` of a :class:`Difference` each; all of them are one family.
-    """
-    there = [one["p"] for one in differences if one is not None]
-    found = iter(holm(np.array(there, float)).tolist())
-    return [None if one is None else one | {"p_holm": next(found)} for one in differences]
-
-
 def glasses(logit: Float[np.ndarray, " b"], label: Integer[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
     """Return which configurations are labelled glass, refusing what cannot be scored.
 
@@ -429,6 +422,11 @@ def _of_runs(
     return np.asarray(area + moved * len(moved) / total)
 
 
+def _n_independent(glass: Bool[np.ndarray, " b"], run: Integer[np.ndarray, " b"]) -> int:
+    """Return how many glasses and liquids of different runs can be paired: the runs, where each has both."""
+    return min(len(np.unique(run[which])) for which in (glass, ~glass))
+
+
 def _pseudo_values(holds: Bool[np.ndarray, " b"], run: Integer[np.ndarray, " b"]) -> Float[np.ndarray, " r"]:
     """Return the pseudo-value of a fraction of each run."""
     _, of_run = np.unique(run, return_inverse=True)
@@ -468,9 +466,9 @@ def _above(d: Float[np.ndarray, " r"]) -> tuple[float, float]:
     )
 
 
-def _auc_bound(d: Float[np.ndarray, " r"], tail: float) -> float:
-    """Return the lower bound of an AUC at a one-sided tail."""
-    area, n = float(d.mean()), len(d)
+def _auc_bound(d: Float[np.ndarray, " r"], tail: float, n: int) -> float:
+    """Return the lower bound of an AUC of n independent pairs at a one-sided tail."""
+    area = float(d.mean())
     if area >= 1 - 1e-12:
         return float(tail ** (1 / n))
     if area <= 1e-12:
@@ -481,9 +479,9 @@ def _auc_bound(d: Float[np.ndarray, " r"], tail: float) -> float:
     return min(area, float(1 - special.expit(centre + special.ndtri(1 - tail) * width)))
 
 
-def _chance_below_half(d: Float[np.ndarray, " r"]) -> float:
-    """Return the tail at which the lower bound of an AUC is one half."""
-    area, n = float(d.mean()), len(d)
+def _chance_below_half(d: Float[np.ndarray, " r"], n: int) -> float:
+    """Return the tail at which the lower bound of an AUC of n independent pairs is one half."""
+    area = float(d.mean())
     if area >= 1 - 1e-12:
         return float(0.5**n)
     if area <= 1e-12:
@@ -520,4 +518,4 @@ def _difference(
     )
     low, high, lower, upper = np.clip(value + np.array([-both * se, both * se, -down, up]), -1, 1).tolist()
     p = float(special.stdtr(free, -value / se))
-    return Difference(value=value, low=low, high=high, lower=lower, upper=upper, p=p, se=se)
+    return Difference(value=value, low=low, high=high, lower=lower, upper=upper, p=p, p_below=1 - p, se=se)

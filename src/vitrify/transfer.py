@@ -148,10 +148,10 @@ def asked(
 
     def one(found: Difference, measure: str, yes: str, no: str) -> Asked:
         return Asked(
-            question=f"Is it so that {who} {yes} than one trained in place? {where}.",
+            question=f"Is it so that {who} {yes} than one trained at that temperature? {where}.",
             where=where,
-            yes=f"{who} {yes} than one trained in place",
-            no=f"{who} {no} as one trained in place",
+            yes=f"{who} {yes} than one trained at that temperature",
+            no=f"{who} {no} as one trained at that temperature",
             measure=f"difference of {measure}",
             found=found,
             n_runs=n_runs,
@@ -169,7 +169,7 @@ def failure(ranking: Answer, accuracy: Answer) -> Literal["none", "threshold", "
     """Return what failed in a transferred classifier.
 
     Args:
-        ranking: Whether it ranks worse than one trained in place.
+        ranking: Whether it ranks worse than one trained at that temperature.
         accuracy: Whether it is less accurate.
 
     Returns:

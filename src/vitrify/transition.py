@@ -19,19 +19,16 @@ __all__ = [
     "Convention",
     "Curve",
     "Difference",
-    "Spread",
     "TgEstimate",
     "compare",
     "covers",
     "mean_curve",
     "resampled",
-    "spread",
     "tg",
     "tg_between",
     "two_lines",
 ]
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,27 +74,6 @@ class TgEstimate:
     high: float
     verdict: str
     found: bool | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
-    """How far the conventions disagree, beside how far resampling the runs moves one of them.
-
-    Args:
-        low: Lowest transition temperature among the conventions that find one; nan without any.
-        high: Highest.
-        range: Their difference.
-        interval: Median width of their 95% intervals.
-        n_supported: Number of conventions that find a transition.
-        n_told: Number of those that can tell.
-    """
-
-    low: float
-    high: float
-    range: float
-    interval: float
-    n_supported: int
-    n_told: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,26 +237,6 @@ def tg_between(
             beats_parabola=None if fit.beats_parabola is None else float(fit.beats_parabola[1:].mean()),
             inside=fit.inside,
         ),
-    )
-
-
-def spread(estimates: Sequence[TgEstimate]) -> Spread:
-    """Return how far the conventions that find a transition disagree beside the width of their intervals.
-
-    Args:
-        estimates: One transition temperature per convention.
-    """
-    found, n_told = [e for e in estimates if e.found], sum(e.found is not None for e in estimates)
-    if not found:
-        return Spread(low=np.nan, high=np.nan, range=0.0, interval=np.nan, n_supported=0, n_told=n_told)
-    low, high = min(e.T for e in found), max(e.T for e in found)
-    return Spread(
-        low=low,
-        high=high,
-        range=high - low,
-        interval=float(np.median([e.high - e.low for e in found])),
-        n_supported=len(found),
-        n_told=n_told,
     )
 
 

@@ -624,9 +624,9 @@ def scored(
 ) -> list[dict[str, Any]]:
     """Return the scores of classifiers on some runs, with what they are beside the energy's where it is known.
 
-    A row of another classifier than the energy has ``auc_minus_energy``, ``auc_at_equal_energy`` and the ``claim``
-    whether it sees more than the energy; the claims of all rows are one family. The energy is fitted on training and
-    validation runs; where ``part`` is ``all``, on those of them that are not scored.
+    A row of another classifier than the energy has ``auc_minus_energy`` and ``auc_at_equal_energy``, and, of test runs,
+    the ``claim`` whether it sees more than the energy; the claims of all rows are one family. The energy is fitted on
+    training and validation runs; where ``part`` is ``all``, on those of them that are not scored.
 
     Args:
         chosen: The study.
@@ -654,11 +654,11 @@ def scored(
         beside: dict[str, Any] = {"auc_minus_energy": None, "auc_at_equal_energy": None, "claim": None}
         if known is not None and name != by_energy:
             beside["auc_minus_energy"] = asdict(scores.compare(logit, known, shown.label, shown.run).auc)
-            if n_runs >= energy.MIN_ADDING:
-                beside["auc_at_equal_energy"] = asdict(energy.adds(logit, known, shown.label, shown.run))
+            beside["auc_at_equal_energy"] = asdict(energy.adds(logit, known, shown.label, shown.run))
         one = scores.score(logit, shown.label, shown.run)
         found.append({"model": name, "part": part} | asdict(one) | beside)
-    asked = [row for row in found if row["auc_at_equal_energy"] is not None]
+    fair = part in ("test", "all")  # of runs that chose or trained, nothing is claimed
+    asked = [row for row in found if row["auc_at_equal_energy"] is not None and fair]
     differences = [(row["model"], scores.Difference(**row["auc_at_equal_energy"])) for row in asked]
     for row, claim in zip(asked, _more(differences, task, chosen, n_runs), strict=True):
         row["claim"] = claim.to_json()

@@ -47,17 +47,18 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
     for shown, data in equal.items():
         of_each = zip(data.run.tolist(), data.label.tolist(), getattr(data, ENERGY[shown]).tolist(), strict=True)
         known[shown, classify.EQUAL_ENERGY] = {(run, y): e for run, y, e in of_each}
-    of_one = [one for one in classify.trainings(chosen) if not one.group]
-    outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in of_one]
+    outcomes = [store.read_json(out / "models" / one.folder / "outcome.json") for one in classify.trainings(chosen)]
     results = study.classified(chosen, ensemble.T, outcomes, pair)
     saturated = conclusions.saturated(results)
     full = [(task["input"], task["test_k"]) for task in saturated]
     tasks: dict[tuple[str, int], list[Values]] = {}
     for outcome in classify.averaged(outcomes):
-        if not outcome["control"]:
+        if not outcome["control"] and isinstance(outcome["train_k"], int):
             tasks.setdefault((outcome["input"], outcome["train_k"]), []).append(outcome)
     found: list[Values] = []
     for (name, k), group in tasks.items():
+        if not any(one["model"] == ENERGY[name] for one in group):
+            continue  # the study left the energy out of its baselines
         progress("is it only the energy", len(found), len(tasks))
         energies = known.get((name, k)) or _of_records(ensemble, ENERGY[name], k, group[0]["glass_k"])
         T = None if k == classify.EQUAL_ENERGY else float(ensemble.T[k - 1])
@@ -104,7 +105,6 @@ def _task(
         if model == word:
             continue
         logit = np.array(scored[model]["test"]["logit"])
-        fitted = n_runs >= energy.MIN_ADDING
         within = {
             which: energy.correlation(
                 logit[label == y],
@@ -120,8 +120,8 @@ def _task(
                 "logit": logit.tolist(),
                 **aucs(logit),
                 "auc_minus_energy": asdict(scores.compare(logit, np.array(test["logit"]), label, run).auc),
-                "adds": asdict(energy.adds(logit, -e, label, run)) if fitted else None,
-                "energy_adds": asdict(energy.adds(-e, logit, label, run)) if fitted else None,
+                "adds": asdict(energy.adds(logit, -e, label, run)),
+                "energy_adds": asdict(energy.adds(-e, logit, label, run)),
                 "correlation": {which: None if r is None else asdict(r) for which, r in within.items()},
             }
         )

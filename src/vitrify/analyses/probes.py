@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vitrify import baselines, classify, learn, probes, probes_figures, report, scores, store
-from vitrify.claims import CHANCE_SD, Asked, gathered, judge, listed, restored, temperatures
+from vitrify.claims import CHANCE_SD, Asked, Claim, gathered, hopes, judge, listed, restored, temperatures
 from vitrify.conclusions import SHOWN_AS, apart
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
@@ -203,20 +203,20 @@ def _liquids(chosen: Study, ensemble: Ensemble, name: Input, k_hot: int, k_cold:
 
 def _judge(models: list[Values], tasks: list[Values], pairs: list[Values], *, margin: float) -> None:
     """Give every probe its claim: all that is lost by changes is a family, as are all patches, and all liquids."""
-    lost = [(one, model) for model in models for one in (*model["told"].values(), *model["noise"]) if one["lost"]]
+    lost = [(one, name, model) for model in models for name, one in _changes(model)]
     changes = [
         Asked(
-            question=f"Does the network rank worse so? {_where(model)}.",
+            question=f"Does the {report.name_of_model(model['model'])} rank worse with {name}? {_where(model)}.",
             where=_where(model),
-            yes=f"the {report.name_of_model(model['model'])} ranks worse",
-            no=f"the {report.name_of_model(model['model'])} ranks as well",
+            yes=f"the {report.name_of_model(model['model'])} ranks worse with {name}",
+            no=f"the {report.name_of_model(model['model'])} ranks as well with {name}",
             measure="difference of AUC",
             found=scores.Difference(**one["lost"]),
             n_runs=model["n_runs"],
             direction="below",
             margin=margin,
         )
-        for one, model in lost
+        for one, name, model in lost
     ]
     sizes = [(one, task) for task in tasks for one in task["sizes"]]
     patches = [
@@ -231,12 +231,18 @@ def _judge(models: list[Values], tasks: list[Values], pairs: list[Values], *, ma
         for one, pair, word in of_pairs
     ]
     for family, asked, places in (
-        ("changes", changes, [one for one, _ in lost]),
+        ("changes", changes, [one for one, _, _ in lost]),
         ("patches", patches, [one for one, _ in sizes]),
         ("liquids", liquids, [one for one, _, _ in of_pairs]),
     ):
         for place, claim in zip(places, judge(family, asked), strict=True):
             place["claim"] = claim.to_json()
+
+
+def _changes(model: Values) -> list[tuple[str, Values]]:
+    """Return what was changed of the configurations, by its name, with what a network lost by it."""
+    noise = [(f"noise of {one['sd']:g} sigma_AA", one) for one in model["noise"] if one["lost"]]
+    return [*model["told"].items(), *noise]
 
 
 def _above_chance(one: Values, of: Values, who: str, what: str, margin: float) -> Asked:
@@ -250,7 +256,7 @@ def _above_chance(one: Values, of: Values, who: str, what: str, margin: float) -
         found=scores.Difference(**one["auc_minus_chance"]),
         n_runs=of["n_runs"],
         margin=margin,
-        sd=CHANCE_SD,
+        sd=CHANCE_SD if len(of.get("sizes", ())) == 0 else None,  # several patches of a run are not one pair
     )
 
 
@@ -277,7 +283,7 @@ def section(values: Values) -> report.Section:
                 "n_inside": [one["n_inside"] for task in tasks for one in task["sizes"]],
                 "auc": [one["auc"]["value"] for task in tasks for one in task["sizes"]],
             },
-            caption="A logistic regression on the mean descriptors of square patches, record k_glass against the "
+            caption="A logistic regression on the mean descriptors of square patches, the coldest class against the "
             "liquid at T; 95% intervals over runs.",
         )
     ]
@@ -309,8 +315,7 @@ def section(values: Values) -> report.Section:
 
 def _sentence(model: Values) -> str:
     quiet = model["noise"][0]["auc"]
-    changes = [(name, restored(one["claim"])) for name, one in model["told"].items()]
-    changes += [(f"noise of {one['sd']:g} sigma_AA", restored(one["claim"])) for one in model["noise"][1:]]
+    changes = [(name, restored(one["claim"])) for name, one in _changes(model)]
     middle = {one["name"]: float(np.median(one["logit"])) for one in model["logits"]}
     patterns = [f"{name} {middle[name]:+.1f}" for name in _FOLD.values() if name in middle]
     liquid, glass = model.get("classes", CLASSES)
@@ -319,8 +324,15 @@ def _sentence(model: Values) -> str:
         answers += ", " + ", ".join(patterns)
     name = report.name_of_model(model["model"])
     head = f"{_where(model)}, probes of the {name} (AUC {with_interval(quiet)}, {model['n_runs']} test runs)"
-    told = gathered(head, [claim for _, claim in changes], [place for place, _ in changes], by="with")
+    told = gathered(
+        head, [_same_words(claim, place) for place, claim in changes], [place for place, _ in changes], by="with"
+    )
     return f"{told} {answers}."
+
+
+def _same_words(claim: Claim, place: str) -> Claim:
+    """Return a claim whose words no longer name its own change, so that several are told together."""
+    return replace(claim, yes=claim.yes.removesuffix(f" with {place}"), no=claim.no.removesuffix(f" with {place}"))
 
 
 def _patch_sentence(task: Values) -> str:
@@ -334,7 +346,7 @@ def _patch_sentence(task: Values) -> str:
     parts = [f"{answer} for {listed(sizes)}" for answer, sizes in of.items() if sizes]
     return (
         f"{_where(task)}, square patches: do the mean descriptors of so many particles tell {told}? "
-        f"{'; '.join(parts).capitalize()}. The smallest, {claims[0].evidence}."
+        f"{'; '.join(parts).capitalize()}. The smallest, {claims[0].evidence}.{hopes(claims)}"
     )
 
 

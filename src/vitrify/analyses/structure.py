@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
-from vitrify.claims import CHANCE_SD, Asked, judge, restored
+from vitrify.claims import CHANCE_SD, Asked, hopes, judge, restored
 from vitrify.conclusions import SHOWN_AS, apart
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
@@ -176,9 +176,9 @@ def _judge(rows: Sequence[Values], *, margin: float, classes: Sequence[str] = CL
     ]
     against_energy = [
         Asked(
-            question=f"Do all metrics together rank otherwise than the energy? {_where(row)}.",
+            question=f"Do all metrics together rank better or worse than the energy? {_where(row)}.",
             where=_where(row),
-            yes="all metrics together rank otherwise than the energy",
+            yes="all metrics together rank better or worse than the energy",
             no="all metrics together rank as well as the energy",
             measure="difference of AUC",
             found=scores.Difference(**row["all_minus_energy"]),
@@ -290,9 +290,10 @@ def _sentence(row: Values, classes: Sequence[str]) -> str:
     beside = "" if row["claim"] is None else restored(row["claim"]).sentence.partition(": ")[2]
     beside = f" {beside[:1].upper()}{beside[1:]}" if beside else ""
     return (
-        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell {apart(classes)}, "
-        f"{len(of['absent'])} are not within {together.margin:g}, {len(of['open'])} are open{named}. All together: "
-        f"{together.answer} ({together.evidence}).{beside}"
+        f"{_where(row)}, exploratory: {len(of['shown'])} of {len(alone)} metrics are shown to tell {apart(classes)}; "
+        f"for {len(of['absent'])} it is absent, within {together.margin:g}, and for {len(of['open'])} it is "
+        f"open{named}. All together: {together.answer} ({together.evidence}).{beside}"
+        f"{hopes([restored(claim) for claim in alone])}"
     )
 
 

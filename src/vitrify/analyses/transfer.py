@@ -79,6 +79,11 @@ def compute(chosen: Study, out: Path, *, n_workers: int, progress: Any) -> Value
                 logits = {key: np.mean([one[key] for one in each], axis=0) for key in every}
             grid.append([_answers(chosen, logits, tested) for tested in states])
         models.append(_model(chosen, model, states, ensemble.T, grid))
+    for family in (
+        [one for one in models if one["model"] != ENERGY],
+        [one for one in models if one["model"] == ENERGY],
+    ):
+        _judge(family, _named(states, ensemble.T), n_runs=len(parts.test), margin=chosen.classify.margin)
     return {
         "states": _named(states, ensemble.T),
         "models": models,
@@ -175,8 +180,6 @@ def _model(
         glasses = {name: answers[1] for (name, _), answers in zip(states, row, strict=True)}
         null.append([halves(glasses[name]) for name in inputs])
     moved = [_moved(chosen.classify.k_transfer, name, states, T, grid, rng) for name in inputs]
-    named, n_runs = _named(states, T), len(grid[0][0][1].run)
-    _judge(moved, named, model=model, n_runs=n_runs, margin=chosen.classify.margin)
     return {
         "model": model,
         "cells": [[asdict(one) for one in row] for row in cells],
@@ -219,9 +222,9 @@ def _moved(
     }
 
 
-def _judge(moved: list[Values], states: list[Values], *, model: str, n_runs: int, margin: float) -> None:
-    """Say of every liquid what failed there; all liquids and inputs of one classifier are a family."""
-    every = [(one, row) for row in moved for one in row["compared"]]
+def _judge(models: list[Values], states: list[Values], *, n_runs: int, margin: float) -> None:
+    """Say of every liquid what failed there; all networks, liquids and inputs are a family, as on the study's page."""
+    every = [(one, row, model["model"]) for model in models for row in model["moved"] for one in row["compared"]]
     questions = [
         transfer.asked(
             *(scores.Difference(**one[which]) for which in ("lost", "less_accurate")),
@@ -230,10 +233,10 @@ def _judge(moved: list[Values], states: list[Values], *, model: str, n_runs: int
             n_runs=n_runs,
             margin=margin,
         )
-        for one, row in every
+        for one, row, model in every
     ]
     rankings, accuracies = (judge(family, [two[k] for two in questions]) for k, family in enumerate(FAMILIES))
-    for (one, _), ranking, accuracy in zip(every, rankings, accuracies, strict=True):
+    for (one, _, _), ranking, accuracy in zip(every, rankings, accuracies, strict=True):
         failed = transfer.failure(ranking.answer, accuracy.answer)
         one |= {"failed": failed, "ranking": ranking.to_json(), "accuracy": accuracy.to_json()}
 
@@ -310,7 +313,7 @@ def _table(values: Values, model: Values) -> report.Table:
     )
 
 
-LOSS = ("AUC minus that of one trained in place", "p", "p, corrected", "ranks worse")
+LOSS = ("AUC minus that of one trained at that temperature", "p", "p, corrected", "ranks worse")
 """Headings of what `loss_in_words` returns."""
 
 

@@ -298,7 +298,7 @@ def _cell(
     state: State,
     oracle: transfer.Scored | None,
 ) -> Values:
-    """Return one cell: its scores, and how far it is below the classifier trained there; or why it is empty."""
+    """Return one cell: its scores, and how far it is below the classifier trained in that state; or why it is empty."""
     if isinstance(answers, str):
         return {"why": answers}
     validation, test = _scored(answers, member, state)
@@ -392,7 +392,7 @@ def _failing(values: Values, model: Values, cells: Sequence[tuple[Values, int, i
     judged = [(cell, row, column) for cell, row, column in cells if cell["failed"]]
     if not judged:
         lowest = min((cell["auc"] for cell, _, _ in cells), key=lambda auc: float(auc["value"]))
-        return f"has no classifier trained there to be measured by; its lowest AUC is {with_interval(lowest)}"
+        return f"has no classifier of that state to be measured by; its lowest AUC is {with_interval(lowest)}"
     counts = {name: sum(cell["failed"] == name for cell, _, _ in judged) for name in _WORDS}
     said = ", ".join(f"{words} at {counts[name]}" for name, words in _WORDS.items() if counts[name])
     worst, row, column = min(judged, key=lambda one: float(one[0]["lost"]["value"]))
@@ -401,14 +401,14 @@ def _failing(values: Values, model: Values, cells: Sequence[tuple[Values, int, i
     return (
         f"is, of {len(judged)} liquid{'s' * (len(judged) > 1)}, {said} (worst on {tested['input']} configurations, "
         f"trained at T = {trained['T']:.3f} and tested at T = {tested['T']:.3f}: AUC {with_interval(worst['auc'])}, "
-        f"trained in place {with_interval(there['auc'])}; accuracy {with_interval(worst['accuracy'])}, with the "
-        f"threshold moved {with_interval(worst['accuracy_rethresholded'])}, trained in place "
+        f"trained in that state {with_interval(there['auc'])}; accuracy {with_interval(worst['accuracy'])}, with the "
+        f"threshold moved {with_interval(worst['accuracy_rethresholded'])}, trained in that state "
         f"{with_interval(there['accuracy'])}; {restored(worst['ranking']).evidence})"
     )
 
 
 _WORDS = {
-    "none": "as good as one trained in place",
+    "none": "as good as one trained at that temperature",
     "threshold": "failing by its threshold only",
     "representation": "failing in its representation",
     "open": "not yet decided",

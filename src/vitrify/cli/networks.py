@@ -85,6 +85,7 @@ def _evaluate(words: list[str]) -> None:
         )
     lines = [*_classes(found), *(f"- {_score_line(row)}" for row in found["scores"])]
     lines.append(f"- {_seen_line(found)}")
+    lines += [row["claim"]["sentence"] for row in found["scores"] if row["claim"] is not None]
     lines += [f"- expected calibration error of {name}: {table['ece']['value']:.3f}" for name, table in
               found["reliability"].items()]  # fmt: skip
     answer(given, found, "\n".join(lines))
