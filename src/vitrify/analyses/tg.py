@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from vitrify import indicators, locate, report, store
 from vitrify.branches import MIN_RUNS
+from vitrify.claims import listed
 from vitrify.dataset import Ensemble
 from vitrify.descriptors import Descriptors
 from vitrify.material import NO_POTENTIAL
@@ -231,22 +232,10 @@ def _of_indicators(values: dict[str, Any]) -> list[str]:
         ):
             names = [name for name, one in found.items() if not one["found"] and one["verdict"].startswith(verdict)]
             if names:
-                said.append(f"by {_listed(names)}, {words}")
+                said.append(f"by {listed(names)}, {words}")
         if said:
             sentences.append(f"Of one classifier shown {what}, {values['n_runs']} runs: {'; '.join(said)}.")
-    of_energy = [row for row in values["rows"] if not row["convention"].startswith(locate.VOLUME)]
-    lines = [row["high"] for row in of_energy if row["found"] and row["method"].endswith(("lines", "line"))]
-    above = [one["Tg_low"] for one in values["indicators"].get("descriptors", {}).values() if one["found"]]
-    if lines and above and min(above) > max(lines):
-        sentences.append(
-            "Every indicator's peak lies above every Tg of two lines: the structure changes fastest with temperature "
-            "in the liquid, before it is frozen in."
-        )
     return sentences
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:

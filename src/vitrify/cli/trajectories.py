@@ -221,7 +221,7 @@ def _diagnosis(found: dict[str, Any]) -> str:
         rows.append((f"distance from {found['model']}", f"{far} (1: farther than 99 of 100 held-out configurations)"))
         rows.append(("structure like at", f"T = {number(found['T_structure'], 'unknown')} of its cooling"))
     lines = [f"{heading:<28}{says}" for heading, says in rows]
-    return "\n".join([*lines, *([f"- {warning}" for warning in found["warnings"]] or ["- nothing stands against it"])])
+    return "\n".join([*lines, *([f"- {warning}" for warning in found["warnings"]] or ["- no problem was found"])])
 
 
 def _predict(words: list[str]) -> None:
@@ -285,7 +285,7 @@ COMMANDS = {
         "a data space and a study of your own trajectories, by labels or paths",
     ),
     "diagnose": Command(
-        _diagnose, "FILE [--model ka2d-inherent]", "what a trajectory is, and what stands against using it"
+        _diagnose, "FILE [--model ka2d-inherent]", "what a trajectory is, and what may be wrong with it"
     ),
     "predict": Command(
         _predict, "FILE --model ka2d-inherent", "score every frame of a trajectory, map its particles, write both back"
