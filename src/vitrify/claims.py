@@ -283,7 +283,7 @@ def hopes(claims: Sequence[Claim]) -> str:
     hardest = max(left, key=lambda claim: claim.detectable)
     needed = max(_MOST_RUNS + 1 if claim.runs_needed is None else claim.runs_needed for claim in left)
     runs = f"more than {_MOST_RUNS:,}" if needed > _MOST_RUNS else f"up to {needed:,}"
-    return f" Where it is open, these runs {hardest.could_show} everywhere; to decide takes {runs} runs."
+    return f" Where it is open, at worst these runs {hardest.could_show}; deciding takes {runs} runs."
 
 
 def in_words(p: float) -> str:

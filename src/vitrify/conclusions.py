@@ -9,7 +9,7 @@ primary         does the one network chosen on validation runs see more than the
                 energy is not saturated, and at equal energy
 exploratory     the same of every network
 reach           does the chosen network tell the liquid from the glass at all, at every liquid
-ranking         does a network trained at one liquid rank worse elsewhere than one trained at that temperature
+ranking         does a network trained at one liquid rank worse elsewhere than one trained where it is tested
 accuracy        does it lose accuracy there
 control         does anything tell one half of a class from its other half, which nothing should
 glasses         does anything tell apart two records of the glass
@@ -440,15 +440,20 @@ def _exploratory(results: Results) -> list[str]:
     own = [claim for claim in energy_claims(results) if claim.family == "exploratory"]
     if not own:
         return []
-    named = [
-        f"{claim.yes.removesuffix(' sees more than the energy')}, {claim.where[0].lower()}{claim.where[1:]} "
-        f"({claim.evidence})"
-        for claim in own
-    ]
-    answers = _by_answer(own, named)
-    parts = [f"shown for {'; '.join(answers['shown'])}"] if answers["shown"] else []
-    parts += [f"absent, within {own[0].margin:g}, for {'; '.join(answers['absent'])}"] if answers["absent"] else []
-    parts += [f"open in {len(answers['open'])} cases"] if answers["open"] else []
+    parts = []
+    for answer, words in (("shown", "shown"), ("absent", f"absent, within {own[0].margin:g},")):
+        told = [claim for claim in own if claim.answer == answer]
+        places = dict.fromkeys(claim.where for claim in told)
+        at = [
+            f"{where[0].lower()}{where[1:]}, for "
+            + listed([claim.yes.removesuffix(" sees more than the energy") for claim in told if claim.where == where])
+            for where in places
+        ]
+        if told:
+            weakest = max(told, key=lambda claim: claim.p_corrected)
+            parts.append(f"{words} on {'; on '.join(at)} (the weakest of these: {weakest.evidence})")
+    n_open = sum(claim.answer == "open" for claim in own)
+    parts += [f"open in {n_open} of {len(own)} cases"] if n_open else []
     return [
         f"Exploratory, does a network see more than the energy? Every network was asked at every liquid where the "
         f"energy is not saturated ({len(own)} questions, corrected together): {'; '.join(parts)}.{hopes(own)}"

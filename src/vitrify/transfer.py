@@ -148,10 +148,10 @@ def asked(
 
     def one(found: Difference, measure: str, yes: str, no: str) -> Asked:
         return Asked(
-            question=f"Is it so that {who} {yes} than one trained at that temperature? {where}.",
+            question=f"Is it so that {who} {yes} than one trained where it is tested? {where}.",
             where=where,
-            yes=f"{who} {yes} than one trained at that temperature",
-            no=f"{who} {no} as one trained at that temperature",
+            yes=f"{who} {yes} than one trained where it is tested",
+            no=f"{who} {no} as one trained where it is tested",
             measure=f"difference of {measure}",
             found=found,
             n_runs=n_runs,
@@ -169,7 +169,7 @@ def failure(ranking: Answer, accuracy: Answer) -> Literal["none", "threshold", "
     """Return what failed in a transferred classifier.
 
     Args:
-        ranking: Whether it ranks worse than one trained at that temperature.
+        ranking: Whether it ranks worse than one trained where it is tested.
         accuracy: Whether it is less accurate.
 
     Returns:

@@ -313,7 +313,7 @@ def _table(values: Values, model: Values) -> report.Table:
     )
 
 
-LOSS = ("AUC minus that of one trained at that temperature", "p", "p, corrected", "ranks worse")
+LOSS = ("AUC minus that of one trained where it is tested", "p", "p, corrected", "ranks worse")
 """Headings of what `loss_in_words` returns."""
 
 

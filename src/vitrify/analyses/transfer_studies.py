@@ -408,7 +408,7 @@ def _failing(values: Values, model: Values, cells: Sequence[tuple[Values, int, i
 
 
 _WORDS = {
-    "none": "as good as one trained at that temperature",
+    "none": "as good as one trained where it is tested",
     "threshold": "failing by its threshold only",
     "representation": "failing in its representation",
     "open": "not yet decided",
