@@ -450,7 +450,7 @@ def _exploratory(results: Results) -> list[str]:
             for where in places
         ]
         if told:
-            weakest = max(told, key=lambda claim: claim.p_corrected)
+            weakest = max(told, key=lambda claim: claim.p)
             parts.append(f"{words} on {'; on '.join(at)} (the weakest of these: {weakest.evidence})")
     n_open = sum(claim.answer == "open" for claim in own)
     parts += [f"open in {n_open} of {len(own)} cases"] if n_open else []
