@@ -399,3 +399,20 @@ def test_holm_rejects_what_the_steps_down_reject(p, level):
 def test_a_p_that_is_none_is_refused():
     with pytest.raises(ValueError, match="p must be from 0 to 1"):
         holm(np.array([0.5, np.nan]))
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.7, 2.0, 50.0])
+def test_an_inverted_classifier_is_as_far_below_chance_as_it_was_above(distance):
+    logit, label, run = draw_runs(np.random.default_rng(4), n_runs=9, distance=distance, shared=0.2)
+    there, back = above_chance(logit, label, run), above_chance(-logit, label, run)
+    assert (back.value, back.low, back.high) == pytest.approx((-there.value, -there.high, -there.low))
+    assert (back.p, back.p_below) == pytest.approx((there.p_below, there.p))
+    if distance == 50.0:
+        assert back.p_below == pytest.approx(0.5**9)
+
+
+def test_halves_of_the_runs_make_as_many_pairs_as_the_smaller_half_has_runs():
+    label, run = np.arange(7) % 2, np.arange(7)  # each run has one configuration: four of the one class, three glasses
+    found = above_chance(label.astype(float), label, run)
+    assert found.p == pytest.approx(0.5**3)
+    assert score(label.astype(float), label, run).auc.low == pytest.approx(0.025 ** (1 / 3))
