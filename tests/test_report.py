@@ -47,6 +47,13 @@ def test_the_page_begins_with_the_summary_and_the_warning_then_the_headline_figu
     assert not re.search(r"\bk = \d", page.partition('id="scores"')[0])
 
 
+@pytest.mark.parametrize(("found", "words"), [(True, "yes"), (False, "no"), (None, "cannot tell")])
+def test_the_table_of_tg_says_what_is_found(results, tmp_path, found, words):
+    results |= {"classification": [], "learning_curves": [], "tg": [results["tg"][0] | {"found": found}]}
+    page = write(results, {}, tmp_path).read_text(encoding="utf-8")
+    assert f'<td>{words}</td><td class="verdict">the lines meet</td>' in page
+
+
 def test_write_makes_one_page_that_needs_nothing_else(written):
     path, _ = written
     page = path.read_text(encoding="utf-8")
