@@ -35,6 +35,7 @@ __all__ = [
     "Asked",
     "Claim",
     "Direction",
+    "against_chance",
     "gathered",
     "hopes",
     "in_words",
@@ -208,6 +209,44 @@ class Claim:
     def to_json(self) -> dict[str, Any]:
         """Return the claim and its sentence as JSON can hold them."""
         return asdict(self) | {"sentence": self.sentence}
+
+
+def against_chance(
+    found: Difference,
+    *,
+    who: str,
+    what: str,
+    where: str,
+    n_runs: int,
+    margin: float,
+    verbs: tuple[str, str] = ("tells", "does not tell"),
+    sd: float | None = CHANCE_SD,
+) -> Asked:
+    """Return the question whether something tells two classes apart better than chance.
+
+    Args:
+        found: What `vitrify.scores.above_chance` returned.
+        who: What is asked.
+        what: What it tells from what, for example "the liquid from the glass".
+        where: The data, which begin the sentence.
+        n_runs: Independent test runs.
+        margin: AUC above one half that counts as nothing.
+        verbs: What ``who`` does if it is shown, and if it is absent.
+        sd: As of `Asked`.
+    """
+    yes, no = (f"{who} {verb} {what}" for verb in verbs)
+    return Asked(
+        question=f"Is it so that {yes}? {where}.",
+        where=where,
+        yes=yes,
+        no=no,
+        measure="AUC",
+        offset=0.5,
+        found=found,
+        n_runs=n_runs,
+        margin=margin,
+        sd=sd,
+    )
 
 
 def judge(family: str, asked: Sequence[Asked]) -> list[Claim]:

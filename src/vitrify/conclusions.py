@@ -39,7 +39,19 @@ from typing import Any
 
 from vitrify import energy, transfer
 from vitrify.baselines import BASELINES, ENERGY
-from vitrify.claims import CHANCE_SD, MIN_RUNS, Answer, Asked, Claim, gathered, hopes, judge, listed, temperatures
+from vitrify.claims import (
+    CHANCE_SD,
+    MIN_RUNS,
+    Answer,
+    Asked,
+    Claim,
+    against_chance,
+    gathered,
+    hopes,
+    judge,
+    listed,
+    temperatures,
+)
 from vitrify.figures import MODEL_NAMES
 from vitrify.material import NO_POTENTIAL
 from vitrify.scores import Difference
@@ -266,17 +278,13 @@ def _reach(results: Results) -> list[Claim]:
 
 
 def _against_chance(results: Results, row: Row) -> Asked:
-    return Asked(
-        question=f"Does the {_name(row)} tell {_apart(results)}? {_where(results, row)}.",
+    return against_chance(
+        _found(row["auc_minus_chance"]),
+        who=f"the {_name(row)}",
+        what=_apart(results),
         where=_where(results, row),
-        yes=f"the {_name(row)} tells {_apart(results)}",
-        no=f"the {_name(row)} does not tell {_apart(results)}",
-        measure="AUC",
-        offset=0.5,
-        found=_found(row["auc_minus_chance"]),
         n_runs=row["n_test_runs"],
         margin=_margin(results),
-        sd=CHANCE_SD,
     )
 
 
@@ -472,9 +480,9 @@ def _saturated(results: Results) -> list[str]:
             auc = lowest["auc"]
             found.append(
                 f"{SHOWN_AS[name]} at {listed(at)}: nothing can be shown to rank better than the energy alone, whose "
-                f"AUC is {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] or more; with "
-                f"{lowest['n_runs']} test runs a perfect network could be told from it up to {lowest['limit']:.3f}. "
-                "Scores there say nothing about structure."
+                f"AUC is {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] or more; with {lowest['n_runs']} test "
+                f"runs a perfect network could be shown to be better up to {lowest['limit']:.3f}. Scores there say "
+                "nothing about structure."
             )
     return found
 

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 from vitrify import baselines, classify, learn, probes, probes_figures, report, scores, store
-from vitrify.claims import CHANCE_SD, Asked, Claim, gathered, hopes, judge, listed, restored, temperatures
+from vitrify.claims import (
+    CHANCE_SD,
+    Asked,
+    Claim,
+    against_chance,
+    gathered,
+    hopes,
+    judge,
+    listed,
+    restored,
+    temperatures,
+)
 from vitrify.conclusions import SHOWN_AS, apart
 from vitrify.dataset import Ensemble, Labelled, labelled
 from vitrify.descriptors import Descriptors
@@ -246,17 +257,16 @@ def _changes(model: Values) -> list[tuple[str, Values]]:
 
 
 def _above_chance(one: Values, of: Values, who: str, what: str, margin: float) -> Asked:
-    return Asked(
-        question=f"Is it so that {who} {what}? {_where(of)}.",
+    who, _, verb = who.rpartition(" ")
+    return against_chance(
+        scores.Difference(**one["auc_minus_chance"]),
+        who=who,
+        what=what,
         where=_where(of),
-        yes=f"{who} {what}",
-        no=f"{who.rpartition(' ')[0]} {_NOT[who.rpartition(' ')[2]]} {what}",
-        measure="AUC",
-        offset=0.5,
-        found=scores.Difference(**one["auc_minus_chance"]),
         n_runs=of["n_runs"],
         margin=margin,
-        sd=CHANCE_SD if len(of.get("sizes", ())) == 0 else None,  # several patches of a run are not one pair
+        verbs=(verb, _NOT[verb]),
+        sd=None if "sizes" in of else CHANCE_SD,  # several patches of a run are not one pair
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitrify import baselines, parallel, report, scores, store, structure, structure_figures
-from vitrify.claims import CHANCE_SD, Asked, hopes, judge, restored
+from vitrify.claims import Asked, against_chance, hopes, judge, restored
 from vitrify.conclusions import SHOWN_AS, apart
 from vitrify.dataset import Ensemble, Split
 from vitrify.report import with_interval
@@ -158,18 +158,14 @@ def _beside_energy(chosen: Study, ensemble: Ensemble, row: Values, k: int) -> Va
 
 def _judge(rows: Sequence[Values], *, margin: float, classes: Sequence[str] = CLASSES) -> None:
     """Give every row its claims: each metric against chance, and all together against the energy; exploratory."""
-    against_chance = [
-        Asked(
-            question=f"Does {one['metric']} tell {apart(classes)}? {_where(row)}.",
+    alone = [
+        against_chance(
+            scores.Difference(**one["auc_minus_chance"]),
+            who=one["metric"],
+            what=apart(classes),
             where=_where(row),
-            yes=f"{one['metric']} tells {apart(classes)}",
-            no=f"{one['metric']} does not tell {apart(classes)}",
-            measure="AUC",
-            offset=0.5,
-            found=scores.Difference(**one["auc_minus_chance"]),
             n_runs=row["n_runs"],
             margin=margin,
-            sd=CHANCE_SD,
         )
         for row in rows
         for one in row["metrics"]
@@ -189,7 +185,7 @@ def _judge(rows: Sequence[Values], *, margin: float, classes: Sequence[str] = CL
         for row in rows
         if row["all_minus_energy"] is not None
     ]
-    told, beside = iter(judge("metrics", against_chance)), iter(judge("metrics against the energy", against_energy))
+    told, beside = iter(judge("metrics", alone)), iter(judge("metrics against the energy", against_energy))
     for row in rows:
         for one in row["metrics"]:
             one["claim"] = next(told).to_json()
