@@ -480,9 +480,9 @@ def _saturated(results: Results) -> list[str]:
             auc = lowest["auc"]
             found.append(
                 f"{SHOWN_AS[name]} at {listed(at)}: nothing can be shown to rank better than the energy alone, whose "
-                f"AUC is {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] or more; with {lowest['n_runs']} test "
-                f"runs a perfect network could be shown to be better up to {lowest['limit']:.3f}. Scores there say "
-                "nothing about structure."
+                f"AUC is {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] or more; with {lowest['n_runs']} "
+                f"test runs a perfect network could be shown to be better up to {lowest['limit']:.3f}. Scores there "
+                "say nothing about structure."
             )
     return found
 
