@@ -504,16 +504,8 @@ def _transfer_in_words(results: Results) -> list[str]:
     for name, model in dict.fromkeys((row["input"], row["model"]) for row in rows):
         places = [i for i, row in enumerate(rows) if (row["input"], row["model"]) == (name, model)]
         at = [f"T = {rows[i]['test_T']:.3f}" for i in places]
-        head = f"{SHOWN_AS[name]}, transfer"
-        sentence = gathered(head, [ranking[i] for i in places], at)
-        only = [
-            where
-            for i, where in zip(places, at, strict=True)
-            if ranking[i].answer == "absent" and accuracy[i].answer == "shown"
-        ]
-        if only:
-            sentence += f" At {listed(only)} it fails by its threshold only: it ranks as well, and it is less accurate."
-        found.append(sentence)
+        ranks, decides = ([own_kind[i] for i in places] for own_kind in (ranking, accuracy))
+        found.append(transfer.in_words(f"{SHOWN_AS[name]}, transfer", ranks, decides, at))
     return found
 
 

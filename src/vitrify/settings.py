@@ -56,7 +56,7 @@ class Classify(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: tuple[Input, ...] = Field(("thermal", "inherent"), description="Configurations shown to the classifiers")
-    k_glass: PositiveInt = Field(200, description="Record labelled glass, or a liquid to be told from those of k")
+    k_glass: PositiveInt = Field(200, description="Record labelled glass, or a liquid that those of k are set against")
     classes: tuple[str, str] | None = Field(
         None,
         description="Names of the classes of k and of k_glass; by default liquid and glass, or both temperatures if "

@@ -14,8 +14,9 @@ temperature is interpolated linearly,
 between neighbouring liquids, from the hottest down, with an interval by resampling the test runs.
 """
 
-__all__ = ["Cell", "Crossing", "Scored", "asked", "cell", "crossing", "failure"]
+__all__ = ["Cell", "Crossing", "Scored", "asked", "cell", "crossing", "failure", "in_words"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from vitrify import scores
-from vitrify.claims import Answer, Asked
+from vitrify.claims import Answer, Asked, Claim, gathered, listed
 from vitrify.scores import Difference, Estimate
 
 _N_BOOTSTRAP = 4_000
@@ -185,6 +186,26 @@ def failure(ranking: Answer, accuracy: Answer) -> Literal["none", "threshold", "
     if ranking == "absent" and accuracy != "open":
         return "threshold" if accuracy == "shown" else "none"
     return "open"
+
+
+def in_words(head: str, rankings: Sequence[Claim], accuracies: Sequence[Claim], places: Sequence[str]) -> str:
+    """Return one sentence on a classifier moved to several places, and where only its threshold failed.
+
+    Args:
+        head: What begins the sentence, without a colon.
+        rankings: Whether it ranks worse, at each place.
+        accuracies: Whether it is less accurate there.
+        places: What each is called, for example its temperature.
+    """
+    only = [
+        place
+        for place, ranking, accuracy in zip(places, rankings, accuracies, strict=True)
+        if failure(ranking.answer, accuracy.answer) == "threshold"
+    ]
+    said = gathered(head, rankings, places)
+    if only:
+        said += f" At {listed(only)} it fails by its threshold only: it ranks as well, and it is less accurate."
+    return said
 
 
 def _fallen(T: Float[np.ndarray, " t"], accuracy: Float[np.ndarray, "s t"], level: float) -> Float[np.ndarray, " s"]:

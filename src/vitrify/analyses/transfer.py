@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vitrify import baselines, classify, learn, report, scores, store, transfer, transfer_figures
-from vitrify.claims import gathered, judge, listed, restored
+from vitrify.claims import judge, restored
 from vitrify.conclusions import SHOWN_AS
 from vitrify.dataset import Ensemble, Labelled
 from vitrify.material import NO_POTENTIAL
@@ -270,11 +270,8 @@ def section(values: Values) -> report.Section:
 def _sentence(values: Values, moved: Values) -> str:
     states = values["states"]
     at = [f"T = {states[one['place']]['T']:.3f}" for one in moved["compared"]]
-    rankings = [restored(one["ranking"]) for one in moved["compared"]]
-    sentence = gathered(f"{SHOWN_AS[moved['input']]}, transfer", rankings, at)
-    only = [place for place, one in zip(at, moved["compared"], strict=True) if one["failed"] == "threshold"]
-    if only:
-        sentence += f" At {listed(only)} it fails by its threshold only: it ranks as well, and it is less accurate."
+    ranks, decides = ([restored(one[family]) for one in moved["compared"]] for family in FAMILIES)
+    sentence = transfer.in_words(f"{SHOWN_AS[moved['input']]}, transfer", ranks, decides, at)
     for level, one in zip(_LEVELS, moved["crossings"], strict=True):
         if one is not None:
             T = one["T"]

@@ -63,7 +63,7 @@ class Task(Simulating):
     input: Literal["thermal", "inherent"] = "inherent"
     """Configurations shown."""
     k: int = 140
-    """Record told from classify.k_glass, mostly a liquid; 0 is the pair of equal energy of a study that has one."""
+    """Record set against classify.k_glass, mostly a liquid; 0 is the pair of equal energy of a study that has one."""
 
 
 def study_words(
